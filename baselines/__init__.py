@@ -1,0 +1,1 @@
+"""The baselines: one file a model, imported as ``cpbench.baselines`` and found by name through entry points."""

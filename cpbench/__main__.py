@@ -1,0 +1,3 @@
+from cpbench.cli.app import main
+
+main()

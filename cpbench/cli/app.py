@@ -1,0 +1,73 @@
+"""The command line: wires one file a command, and turns every failure into one sentence and an exit status."""
+
+import os
+import sys
+
+import click
+import typer
+from rich.console import Console
+from rich.markup import escape
+
+from cpbench import __version__
+from cpbench.cli import check_model, datasets, download, inspect, models, report, run
+from cpbench.errors import CpbenchError
+
+app = typer.Typer(
+    name="cpbench",
+    help="Honest benchmarks for sequential and generative recommendation.",
+    no_args_is_help=True,
+    rich_markup_mode="rich",
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+for name, module, panel in (
+    ("download", download, "Data"),
+    ("datasets", datasets, "Data"),
+    ("inspect", inspect, "Data"),
+    ("models", models, "Models"),
+    ("check-model", check_model, "Models"),
+    ("run", run, "Experiments"),
+    ("report", report, "Experiments"),
+):
+    app.command(name, rich_help_panel=panel)(module.command)
+
+
+def _version(show: bool) -> None:
+    if show:
+        sys.stdout.write(f"cpbench {__version__}\n")
+        raise typer.Exit
+
+
+@app.callback()
+def root(version: bool = typer.Option(False, "--version", callback=_version, is_eager=True,
+                                      help="Print the version.")) -> None:
+    """Honest benchmarks for sequential and generative recommendation."""
+
+
+def fail(message: str, status: int) -> None:
+    Console(stderr=True).print(f"[bold red]error:[/] {escape(message)}", highlight=False, soft_wrap=True)
+    sys.exit(status)
+
+
+def main() -> None:
+    """Run the command line. Exit status 0 done, 1 a failed run, 2 bad usage or input, 130 interrupted."""
+    try:
+        status = app(standalone_mode=False)
+        sys.exit(status if isinstance(status, int) else 0)
+    except CpbenchError as error:
+        fail(str(error), error.exit_code)
+    except click.UsageError as error:
+        command = error.ctx.command_path if error.ctx else "cpbench"
+        fail(f"{error.format_message()} (see `{command} --help`)", 2)
+    except click.ClickException as error:
+        fail(error.format_message(), error.exit_code)
+    except (KeyboardInterrupt, click.Abort):
+        fail("interrupted; nothing half-written was left, the same command continues", 130)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)
+    except Exception as error:
+        if os.environ.get("CPBENCH_DEBUG"):
+            raise
+        fail(f"{type(error).__name__}: {error} (this is a bug in cpbench; set CPBENCH_DEBUG=1 for the details)", 1)

@@ -1,0 +1,59 @@
+"""What a command prints: one JSON document or tables on standard output, everything else on standard error."""
+
+import json
+import math
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from rich.console import Console, RenderableType
+from rich.markup import escape
+
+
+def _finite(value: Any) -> Any:
+    """NaN and infinity are not JSON: they become null."""
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    if isinstance(value, dict):
+        return {str(key): _finite(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(item) for item in value]
+    return value
+
+
+class Output:
+    """Standard output for results, standard error for everything else. Rich honours NO_COLOR itself."""
+
+    def __init__(self, as_json: bool = False, quiet: bool = False) -> None:
+        self.as_json = as_json
+        self.quiet = quiet
+        self.out = Console()
+        self.err = Console(stderr=True)
+
+    def note(self, text: str) -> None:
+        """A line for the person watching (standard error); silent under --quiet. Plain text: markup is escaped."""
+        if not self.quiet:
+            self.err.print(escape(text), highlight=False, soft_wrap=True)
+
+    def warn(self, text: str) -> None:
+        """A line that --quiet does not silence."""
+        self.err.print(f"[yellow]warning:[/] {escape(text)}", highlight=False, soft_wrap=True)
+
+    def result(self, document: Any, view: RenderableType | str) -> None:
+        """The command's answer: `document` under --json, else `view` (a string is printed as it stands)."""
+        if self.as_json:
+            sys.stdout.write(json.dumps(_finite(document), ensure_ascii=False) + "\n")
+        elif isinstance(view, str):
+            sys.stdout.write(view if view.endswith("\n") else view + "\n")
+        else:
+            self.out.print(view)
+
+    @contextmanager
+    def progress(self, *columns: Any) -> Iterator[Any]:
+        """A rich Progress on standard error, hidden under --quiet and where no terminal watches."""
+        from rich.progress import Progress
+
+        with Progress(*columns, console=self.err, disable=self.quiet or not self.err.is_terminal,
+                      transient=True) as progress:
+            yield progress

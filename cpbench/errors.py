@@ -1,0 +1,28 @@
+"""The two ways a command can fail, and how a mistyped name is answered."""
+
+from collections.abc import Iterable
+from difflib import get_close_matches
+
+
+class CpbenchError(Exception):
+    """A failed run: one clear sentence (what, where, what to do); exit status 1."""
+
+    exit_code = 1
+
+
+class UsageError(CpbenchError):
+    """Bad usage or bad input: the user can mend it; exit status 2."""
+
+    exit_code = 2
+
+
+def unknown(kind: str, name: str, known: Iterable[str]) -> UsageError:
+    """The error for a name that does not exist: it quotes the nearest valid ones.
+
+    >>> str(unknown("model", "sasrek", ["sasrec", "ease"]))
+    "unknown model 'sasrek'; did you mean 'sasrec'? Known: ease, sasrec"
+    """
+    choices = sorted(known)
+    near = get_close_matches(name, choices, n=2, cutoff=0.5)
+    hint = f"; did you mean {' or '.join(repr(n) for n in near)}?" if near else ";"
+    return UsageError(f"unknown {kind} {name!r}{hint} Known: {', '.join(choices) or 'none'}")

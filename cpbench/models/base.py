@@ -1,0 +1,268 @@
+"""The shared interface: every model, counted or trained, is a Recommender.
+
+Shapes use one alphabet throughout cpbench: B users, L positions, D width, H heads, N items, K branches, T real
+(unpadded) tokens of a batch.
+"""
+
+import inspect
+import json
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path
+from typing import Any, ClassVar, Self
+
+import numpy as np
+import torch
+from pydantic import BaseModel, ConfigDict
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from cpbench.data.dataset import Attribute, Dataset
+from cpbench.data.protocol import Events, Split
+from cpbench.errors import CpbenchError, UsageError
+from cpbench.files import atomic_folder
+
+
+@dataclass(frozen=True)
+class Sequences:
+    """A right-padded batch: items, times int64 [B, L]; lengths int64 [B]; padding holds item 0 and the last time.
+
+    Right padding needs no attention mask: under a causal mask no real row ever sees a padded one.
+    `request_times` int64 [B] is the time of the request, for models that declare that they use it.
+    """
+
+    items: Tensor
+    times: Tensor
+    lengths: Tensor
+    request_times: Tensor | None = None
+
+    def to(self, device: torch.device) -> "Sequences":
+        request = None if self.request_times is None else self.request_times.to(device)
+        return Sequences(self.items.to(device), self.times.to(device), self.lengths.to(device), request)
+
+    def real(self) -> Tensor:
+        """Which cells hold a real interaction, bool [B, L]."""
+        return torch.arange(self.items.shape[1], device=self.items.device) < self.lengths[:, None]
+
+
+@dataclass(frozen=True)
+class Histories:
+    """B ragged histories: row b is ``items[offsets[b]:offsets[b + 1]]``, oldest first. All int64; empty rows are legal."""
+
+    items: Tensor
+    times: Tensor
+    offsets: Tensor
+    request_times: Tensor | None = None
+
+    def __len__(self) -> int:
+        return len(self.offsets) - 1
+
+    @property
+    def lengths(self) -> Tensor:
+        return self.offsets[1:] - self.offsets[:-1]
+
+    @classmethod
+    def of_events(cls, dataset: Dataset, events: Events, first: int = 0, last: int | None = None) -> "Histories":
+        """The visible histories of ``events[first:last]``, with the target's time as request time."""
+        start, end = events.start[first:last], events.end[first:last]
+        offsets, index = _slices(start, end)
+        return cls(
+            torch.from_numpy(dataset.items[index].astype(np.int64)),
+            torch.from_numpy(dataset.times[index].astype(np.int64)),
+            torch.from_numpy(offsets),
+            torch.from_numpy(dataset.times[events.target[first:last]].astype(np.int64)),
+        )
+
+    @classmethod
+    def of_lists(cls, items: list[list[int]], times: list[list[int]] | None = None) -> "Histories":
+        """Histories from plain lists (tests, serving); without times, interactions lie one hour apart."""
+        times = times or [[3600 * step for step in range(len(row))] for row in items]
+        lengths = [len(row) for row in items]
+        return cls(
+            torch.tensor([item for row in items for item in row], dtype=torch.int64),
+            torch.tensor([time for row in times for time in row], dtype=torch.int64),
+            torch.tensor(np.concatenate([[0], np.cumsum(lengths)]), dtype=torch.int64),
+        )
+
+    def padded(self, length: int) -> Sequences:
+        """The most recent `length` interactions of every row, right-padded to the longest row left (at least 1)."""
+        lengths = self.lengths.clamp(max=length)
+        width = max(int(lengths.max()) if len(self) else 0, 1)
+        position = torch.arange(width)
+        last = (self.offsets[1:] - lengths)[:, None] + torch.minimum(position, (lengths[:, None] - 1).clamp(min=0))
+        last = last.clamp(max=max(len(self.items) - 1, 0))
+        real = position < lengths[:, None]
+        if len(self.items) == 0:
+            zeros = torch.zeros(len(self), width, dtype=torch.int64)
+            return Sequences(zeros, zeros.clone(), lengths, self.request_times)
+        return Sequences(self.items[last] * real, self.times[last], lengths, self.request_times)
+
+    def seen(self, n_items: int) -> Tensor:
+        """Which items each history holds, bool [B, N]."""
+        mask = torch.zeros(len(self), n_items, dtype=torch.bool)
+        mask[torch.repeat_interleave(torch.arange(len(self)), self.lengths), self.items] = True
+        return mask
+
+
+def _slices(start: np.ndarray, end: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Offsets [B + 1] and the flat index of B slices ``start[b]:end[b]``."""
+    lengths = end - start
+    offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
+    index = np.arange(offsets[-1]) - np.repeat(offsets[:-1] - start, lengths)
+    return offsets, index
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What a model is built for: N items and their attributes."""
+
+    n_items: int
+    attributes: dict[str, Attribute]
+
+    @classmethod
+    def of(cls, dataset: Dataset) -> "Facts":
+        return cls(dataset.n_items, {name: dataset.attribute(name) for name in dataset.attribute_names})
+
+
+class ModelConfig(BaseModel):
+    """Base of every model's configuration: frozen, and an unknown key is an error."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Recommender(ABC):
+    """A model behind the shared interface.
+
+    Subclasses set `name` and `Config`, and give `score` plus one way of fitting: `fit` (counts, closed forms), or
+    by deriving from `NeuralRecommender` a `training_loss` that the training loop drives.
+    """
+
+    name: ClassVar[str]
+    Config: ClassVar[type[ModelConfig]] = ModelConfig
+
+    def __init__(self, config: ModelConfig, facts: Facts) -> None:
+        super().__init__()
+        self.config = config
+        self.facts = facts
+
+    @property
+    def information(self) -> list[str]:
+        """The information budget beside item ids: any of `times`, `request time`, `categories`, `text`, `condition`."""
+        return []
+
+    def fit(self, split: Split, seed: int) -> None:
+        """Learn from the training prefixes of `split`. Deterministic given `seed`."""
+        raise CpbenchError(f"{self.name} is trained by gradients: use the training loop, not fit")
+
+    @abstractmethod
+    def score(self, histories: Histories) -> Tensor:
+        """Scores of the whole catalogue, float32 [B, N]; larger is better; finite. Seen items are not removed here."""
+
+    def recommend(self, histories: Histories, k: int, condition: str | None = None,
+                  exclude_seen: bool = True) -> tuple[Tensor, Tensor]:
+        """The best k items of each history: ids int64 [B, k] and scores [B, k], best first; ties go to the smaller id.
+
+        Items that must not be shown (seen, with `exclude_seen`) come last with score -inf when k is larger than what
+        is left. Raises UsageError when k exceeds the catalogue or the model knows no conditions.
+        """
+        if not 1 <= k <= self.facts.n_items:
+            raise UsageError(f"k = {k} is outside 1..{self.facts.n_items}, the size of the catalogue")
+        if condition is not None:
+            raise UsageError(f"{self.name} takes no condition")
+        scores = self.score(histories)
+        if exclude_seen:
+            scores = scores.masked_fill(histories.seen(self.facts.n_items), -torch.inf)
+        order = torch.sort(scores, dim=1, descending=True, stable=True)
+        return order.indices[:, :k], order.values[:, :k]
+
+    def tensors(self) -> dict[str, Tensor]:
+        """Everything learned, by name."""
+        raise NotImplementedError(f"{type(self).__name__} must define tensors() and load_tensors()")
+
+    def load_tensors(self, tensors: dict[str, Tensor]) -> None:
+        """Take back what `tensors` gave."""
+        raise NotImplementedError(f"{type(self).__name__} must define tensors() and load_tensors()")
+
+    @property
+    def n_parameters(self) -> int:
+        """How many numbers were learned."""
+        return sum(tensor.numel() for tensor in self.tensors().values())
+
+    def save(self, folder: Path) -> None:
+        """Write ``model.safetensors`` and ``model.json`` (never pickle), whole or not at all."""
+        attributes = {name: {"names": a.names, "values": a.values.tolist(), "offsets": a.offsets.tolist()}
+                      for name, a in self.facts.attributes.items()}
+        document = {"model": self.name, "class": f"{type(self).__module__}:{type(self).__qualname__}",
+                    "config": self.config.model_dump(mode="json"),
+                    "facts": {"n_items": self.facts.n_items, "attributes": attributes}}
+        with atomic_folder(folder) as temporary:
+            save_file({name: tensor.contiguous() for name, tensor in self.tensors().items()},
+                      temporary / "model.safetensors")
+            (temporary / "model.json").write_text(json.dumps(document), encoding="utf-8")
+
+    @classmethod
+    def load(cls, folder: Path) -> Self:
+        """Read what `save` wrote. Raises UsageError when the folder holds no such model."""
+        try:
+            document: dict[str, Any] = json.loads((folder / "model.json").read_text(encoding="utf-8"))
+            tensors = load_file(folder / "model.safetensors")
+        except (OSError, ValueError, SafetensorError) as error:
+            raise UsageError(f"no readable model in {folder}: {error}") from error
+        if document["model"] != cls.name:
+            raise UsageError(f"{folder} holds a {document['model']}, not a {cls.name}")
+        attributes = {name: Attribute(a["names"], np.array(a["values"], np.int32), np.array(a["offsets"], np.int64))
+                      for name, a in document["facts"]["attributes"].items()}
+        model = cls(cls.Config(**document["config"]), Facts(document["facts"]["n_items"], attributes))
+        model.load_tensors(tensors)
+        return model
+
+    @classmethod
+    def recipe_file(cls) -> Path | None:
+        """``NAME.toml`` beside the class's module: its recipes. None when the model ships none."""
+        module = inspect.getmodule(cls)
+        package = module.__package__ if module else None
+        if not package:
+            return None
+        path = Path(str(resources.files(package) / f"{cls.name}.toml"))
+        return path if path.is_file() else None
+
+
+class NeuralRecommender(torch.nn.Module, Recommender):
+    """A Recommender trained by gradients: it gives a loss, the training loop owns everything else."""
+
+    def __init__(self, config: ModelConfig, facts: Facts) -> None:
+        torch.nn.Module.__init__(self)
+        self.config = config
+        self.facts = facts
+
+    @property
+    @abstractmethod
+    def max_length(self) -> int:
+        """How many most recent interactions the model reads (L)."""
+
+    def begin_training(self, split: Split) -> None:
+        """Look at the training data once before the first epoch (item counts for a sampler, for example)."""
+
+    @abstractmethod
+    def training_loss(self, batch: Sequences) -> tuple[Tensor, dict[str, float]]:
+        """The loss (a scalar that backpropagates) of whole training sequences, and its named parts for the log.
+
+        Every position of a sequence is a target: the batch is never expanded into prefixes. Randomness comes from
+        torch's default generator, which the loop seeds from (run seed, epoch).
+        """
+
+    @property
+    def device(self) -> torch.device:
+        return next(self.parameters()).device
+
+    def tensors(self) -> dict[str, Tensor]:
+        return {name: tensor.detach().cpu() for name, tensor in self.state_dict().items()}
+
+    def load_tensors(self, tensors: dict[str, Tensor]) -> None:
+        self.load_state_dict(tensors)
+
+    @property
+    def n_parameters(self) -> int:
+        return sum(parameter.numel() for parameter in self.parameters())

@@ -1,0 +1,31 @@
+"""Settings of the training loop: the same keys for every gradient-trained model."""
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+
+class TrainingConfig(BaseModel):
+    """How a model is trained. Unknown keys are errors; units stand in the field notes."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    epochs: int = Field(100, ge=1)
+    """At most this many passes over the training sequences."""
+    patience: int = Field(10, ge=1)
+    """Stop after this many validations without a better validation NDCG@10."""
+    validate_every: int = Field(1, ge=1)
+    """Epochs between validations."""
+    batch_size: int = Field(128, ge=1)
+    """Sequences (users) per step."""
+    learning_rate: float = Field(1e-3, gt=0)
+    optimizer: Literal["adam", "adamw"] = "adam"
+    weight_decay: float = Field(0.0, ge=0)
+    schedule: Literal["constant", "linear", "cosine"] = "constant"
+    """After the warm-up, down to a tenth of the learning rate at the last epoch."""
+    warmup_steps: int = Field(0, ge=0)
+    clip_norm: float = Field(0.0, ge=0)
+    """Clip the gradient's global norm; 0 leaves it alone."""
+    precision: Literal["float32", "bfloat16"] = "float32"
+    max_minutes: float = Field(0.0, ge=0)
+    """Stop at the end of the epoch that passes this training time; 0 sets no limit."""

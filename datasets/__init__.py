@@ -1,0 +1,1 @@
+"""The dataset cards: one TOML file a dataset, read by ``cpbench.data.card``."""
