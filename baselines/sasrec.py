@@ -1,0 +1,130 @@
+"""SASRec: self-attentive sequential recommendation (Kang & McAuley, ICDM 2018, https://arxiv.org/abs/1808.09781).
+
+item vectors * sqrt(D) + position vectors -> dropout
+-> [norm on the queries, causal attention, residual -> norm, point-wise feed-forward, residual] x blocks
+-> norm -> inner product with the item vectors -> loss at every position.
+"""
+
+from typing import Literal
+
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+
+from cpbench.models.base import Facts, ModelConfig, Sequences
+from cpbench.models.layers import Dropout, attend, merge_heads, split_heads
+from cpbench.models.losses import (
+    binary_cross_entropy,
+    full_softmax,
+    gbce_calibration,
+    sampled_softmax,
+    uniform_negatives,
+)
+from cpbench.models.sequence import SequenceModel
+
+
+class SASRecConfig(ModelConfig):
+    """Defaults are the paper's where it gives them; each recipe states its source."""
+
+    length: int = Field(50, ge=1)
+    """Most recent interactions read (L)."""
+    width: int = Field(64, ge=1)
+    blocks: int = Field(2, ge=1)
+    heads: int = Field(1, ge=1)
+    feed_forward: int = Field(1, ge=1)
+    """Inner width of the feed-forward as a multiple of `width` (1 in the paper)."""
+    dropout: float = Field(0.2, ge=0, lt=1)
+    loss: Literal["bce", "softmax", "sampled-softmax", "gbce"] = "softmax"
+    negatives: int = Field(256, ge=1)
+    """sampled-softmax: shared by a batch; gbce: drawn per position. bce always draws one."""
+    gbce_t: float = Field(0.75, ge=0, le=1)
+    """Calibration of gbce: 0 is plain binary cross-entropy."""
+
+
+class Block(nn.Module):
+    """One block. As in the paper's code the query is normalised, keys and values are not."""
+
+    def __init__(self, config: SASRecConfig) -> None:
+        super().__init__()
+        width = config.width
+        self.heads = config.heads
+        self.attention_norm = nn.LayerNorm(width)
+        self.query = nn.Linear(width, width)
+        self.key_value = nn.Linear(width, 2 * width)
+        self.output = nn.Linear(width, width)
+        self.feed_forward_norm = nn.LayerNorm(width)
+        self.feed_forward = nn.Sequential(
+            nn.Linear(width, config.feed_forward * width),
+            nn.ReLU(),
+            Dropout(config.dropout),
+            nn.Linear(config.feed_forward * width, width),
+            Dropout(config.dropout),
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[B, L, D] -> [B, L, D]."""
+        normed = self.attention_norm(x)
+        key, value = self.key_value(x).chunk(2, dim=-1)
+        mixed = attend(*(split_heads(part, self.heads) for part in (self.query(normed), key, value)))
+        x = self.feed_forward_norm(normed + self.output(merge_heads(mixed)))
+        return x + self.feed_forward(x)
+
+
+class SASRec(SequenceModel):
+    """Self-attention over the last `length` items; four losses: bce (paper), gbce, sampled-softmax, softmax.
+
+    No dropout on attention weights: it forbids fused attention and the recipes reach the published numbers without.
+    """
+
+    name = "sasrec"
+    Config = SASRecConfig
+    config: SASRecConfig
+
+    def __init__(self, config: SASRecConfig, facts: Facts) -> None:
+        super().__init__(config, facts)
+        if config.width % config.heads:
+            raise ValueError(f"width {config.width} is not a multiple of heads {config.heads}")
+        self.items = nn.Embedding(facts.n_items, config.width)
+        self.positions = nn.Embedding(config.length, config.width)
+        self.dropout = Dropout(config.dropout)
+        self.blocks = nn.ModuleList(Block(config) for _ in range(config.blocks))
+        self.norm = nn.LayerNorm(config.width)
+        for module in self.modules():
+            if isinstance(module, nn.Linear | nn.Embedding):
+                nn.init.xavier_normal_(module.weight)
+            if isinstance(module, nn.Linear):
+                nn.init.zeros_(module.bias)
+
+    @property
+    def max_length(self) -> int:
+        return self.config.length
+
+    def item_matrix(self) -> Tensor:
+        return self.items.weight
+
+    def hidden(self, batch: Sequences) -> Tensor:
+        # positions count from the end of the sequence, as left padding would have it
+        position = torch.arange(batch.items.shape[1], device=self.device) - batch.lengths[:, None]
+        x = self.items(batch.items) * self.config.width**0.5 + self.positions(position % self.config.length)
+        x = self.dropout(x)
+        for block in self.blocks:
+            x = block(x)
+        return self.norm(x)
+
+    def training_loss(self, batch: Sequences) -> tuple[Tensor, dict[str, float]]:
+        inputs = Sequences(batch.items[:, :-1], batch.times[:, :-1], batch.lengths - 1)
+        real = inputs.real()
+        hidden, targets = self.hidden(inputs)[real], batch.items[:, 1:][real]  # [T, D], [T]
+        loss = self.catalogue_loss(hidden, targets)
+        return loss, {}
+
+    def catalogue_loss(self, hidden: Tensor, targets: Tensor) -> Tensor:
+        config, items, n_items = self.config, self.item_matrix(), self.facts.n_items
+        if config.loss == "softmax":
+            return full_softmax(hidden, items, targets)
+        if config.loss == "sampled-softmax":
+            return sampled_softmax(hidden, items, targets, uniform_negatives(config.negatives, n_items, self.device))
+        count = config.negatives if config.loss == "gbce" else 1
+        negatives = uniform_negatives(len(targets) * count, n_items, self.device).view(-1, count)
+        calibration = gbce_calibration(count, n_items, config.gbce_t) if config.loss == "gbce" else 1.0
+        return binary_cross_entropy(hidden, items, targets, negatives, calibration)

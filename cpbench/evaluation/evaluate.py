@@ -1,0 +1,75 @@
+"""Evaluate a model on the events of a split: exact ranks, metrics, and what the lists look like."""
+
+import time
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from cpbench.data.protocol import Events, Split
+from cpbench.errors import CpbenchError
+from cpbench.evaluation.metrics import accuracy, by_activity, list_metrics
+from cpbench.evaluation.ranking import ranks_of
+from cpbench.models.base import Histories, Recommender
+
+BLOCK_BYTES = 32 << 20  # of scores held at once; larger blocks are not faster
+LIST_LENGTH = 10  # of the lists behind coverage, novelty, gini and diversity
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """ranks float64 [E] in the order of the events; metrics by name; facts about the events; seconds taken."""
+
+    ranks: np.ndarray
+    metrics: dict[str, float]
+    notes: dict[str, float]
+    seconds: float
+
+
+def evaluate(model: Recommender, split: Split, events: Events, block: int | None = None,
+             only_accuracy: bool = False) -> Evaluation:
+    """Rank the whole catalogue at every event, under the split's protocol (design: docs/protocol.md).
+
+    Events are visited by history length, so that blocks need little padding; the result does not depend on `block`
+    (events scored at once). Raises CpbenchError on NaN scores.
+    """
+    started = time.perf_counter()
+    n_items = split.dataset.n_items
+    block = block or max(1, min(256, BLOCK_BYTES // (4 * n_items)))
+    order = np.argsort(events.end - events.start, kind="stable")
+    visits = Events(events.users[order], events.start[order], events.end[order], events.target[order])
+    ranks = np.empty(len(events))
+    lists = np.empty((len(events), min(LIST_LENGTH, n_items)), dtype=np.int64)
+    was_training = isinstance(model, torch.nn.Module) and model.training
+    if isinstance(model, torch.nn.Module):
+        model.eval()
+    with torch.inference_mode():
+        for first in range(0, len(events), block):
+            last = min(first + block, len(events))
+            histories = Histories.of_events(split.dataset, visits, first, last)
+            scores = model.score(histories).cpu()
+            if scores.shape != (last - first, n_items):
+                raise CpbenchError(f"{model.name}.score gave shape {tuple(scores.shape)}, "
+                                   f"expected {(last - first, n_items)}")
+            targets = torch.from_numpy(split.dataset.items[visits.target[first:last]].astype(np.int64))
+            excluded = histories.seen(n_items) if split.protocol.exclude_seen else None
+            ranks[order[first:last]] = ranks_of(scores, targets, excluded).numpy()
+            if not only_accuracy:
+                shown = scores if excluded is None else scores.masked_fill(excluded, -torch.inf)
+                lists[order[first:last]] = shown.topk(lists.shape[1], dim=1).indices.numpy()
+    if isinstance(model, torch.nn.Module):
+        model.train(was_training)
+    metrics = accuracy(ranks)
+    if not only_accuracy:
+        activity = (split.train_end - split.dataset.offsets[:-1])[events.users]
+        metrics |= by_activity(ranks, activity) | list_metrics(lists, split.train_counts, _membership(split))
+    return Evaluation(ranks, metrics, {} if only_accuracy else split.notes(events), time.perf_counter() - started)
+
+
+def _membership(split: Split) -> np.ndarray | None:
+    """The attribute that diversity is measured on: genre, else category, else the first there is."""
+    names = split.dataset.attribute_names
+    for name in ("genre", "category", *names):
+        if name in names:
+            return split.dataset.attribute(name).matrix()
+    return None

@@ -1,0 +1,78 @@
+"""Metrics from ranks and from lists. A rank is ``1 + #better + #equal / 2``, so it may be a half; a miss is infinity."""
+
+import numpy as np
+
+CUTOFFS = (1, 5, 10, 20, 50, 100, 200)
+
+
+def hit_rate(ranks: np.ndarray, k: int) -> np.ndarray:
+    """1 where the target is within the first k, per event [E] (equal to recall: one target per event)."""
+    return (ranks <= k).astype(np.float64)
+
+
+def ndcg(ranks: np.ndarray, k: int) -> np.ndarray:
+    """``1 / log2(rank + 1)`` within the first k, else 0, per event [E] (the ideal DCG of one target is 1)."""
+    return np.where(ranks <= k, 1.0 / np.log2(ranks + 1.0), 0.0)
+
+
+def reciprocal_rank(ranks: np.ndarray) -> np.ndarray:
+    """``1 / rank``, 0 for a miss, per event [E]."""
+    return 1.0 / ranks
+
+
+def accuracy(ranks: np.ndarray) -> dict[str, float]:
+    """HR@K and NDCG@K at every cut-off, and MRR: means over events."""
+    result: dict[str, float] = {}
+    for k in CUTOFFS:
+        result[f"HR@{k}"] = float(hit_rate(ranks, k).mean())
+        result[f"NDCG@{k}"] = float(ndcg(ranks, k).mean())
+    result["MRR"] = float(reciprocal_rank(ranks).mean())
+    return result
+
+
+def by_activity(ranks: np.ndarray, activity: np.ndarray, k: int = 10) -> dict[str, float]:
+    """HR@k and NDCG@k by tercile of user activity (training interactions of the event's user, [E])."""
+    order = np.argsort(activity, kind="stable")
+    result = {}
+    for level, part in zip(("low", "middle", "high"), np.array_split(order, 3), strict=True):
+        if len(part):
+            result[f"HR@{k}/{level}"] = float(hit_rate(ranks[part], k).mean())
+            result[f"NDCG@{k}/{level}"] = float(ndcg(ranks[part], k).mean())
+    return result
+
+
+def list_metrics(lists: np.ndarray, train_counts: np.ndarray, membership: np.ndarray | None) -> dict[str, float]:
+    """Beyond accuracy, from the first K items of every event.
+
+    lists int [E, K]; train_counts [N]; membership bool [N, V] of one attribute, or None.
+    coverage: share of the catalogue shown at least once. gini: inequality of exposure over the catalogue, 0 even.
+    novelty: mean ``-log2`` of the item's share of training interactions (add-one smoothed).
+    diversity: mean over lists and item pairs of 1 - Jaccard similarity of the attribute's values.
+    """
+    k = lists.shape[1]
+    exposure = np.sort(np.bincount(lists.ravel(), minlength=len(train_counts)))
+    n_items = len(exposure)
+    steps = np.arange(1, n_items + 1)
+    share = (train_counts + 1.0) / (train_counts.sum() + n_items)
+    result = {
+        f"coverage@{k}": float((exposure > 0).mean()),
+        f"gini@{k}": float(((2 * steps - n_items - 1) * exposure).sum() / (n_items * exposure.sum())),
+        f"novelty@{k}": float(-np.log2(share)[lists].mean()),
+    }
+    if membership is not None and k > 1:
+        result[f"diversity@{k}"] = _diversity(lists, membership)
+    return result
+
+
+def _diversity(lists: np.ndarray, membership: np.ndarray, block: int = 2048) -> float:
+    values = membership.astype(np.float32)
+    sizes = values.sum(1)
+    above = np.triu_indices(lists.shape[1], k=1)
+    total = 0.0
+    for first in range(0, len(lists), block):
+        part = lists[first:first + block]
+        common = np.einsum("ekv,ejv->ekj", values[part], values[part], optimize=True)
+        union = sizes[part][:, :, None] + sizes[part][:, None, :] - common
+        similarity = np.divide(common, union, out=np.zeros_like(common), where=union > 0)
+        total += float((1.0 - similarity[:, above[0], above[1]]).mean(axis=1).sum())
+    return total / len(lists)

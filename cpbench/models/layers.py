@@ -1,0 +1,54 @@
+"""Building blocks that every model may use. Shapes: B users, L positions, D width, H heads."""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+
+class Dropout(nn.Module):
+    """Dropout whose mask costs one random byte an element (torch draws a float: a tenth of a small model's step).
+
+    The rate is rounded to 1/256 and the scale uses the rounded rate, so the expectation is exact.
+    """
+
+    def __init__(self, rate: float) -> None:
+        super().__init__()
+        self.dropped = round(rate * 256)
+
+    def forward(self, x: Tensor) -> Tensor:
+        if not self.training or self.dropped == 0:
+            return x
+        words = torch.empty(-(-x.numel() // 8), dtype=torch.int64, device=x.device).random_(-(2**63), None)
+        kept = words.view(torch.uint8)[: x.numel()].view(x.shape) >= self.dropped
+        return x * kept.to(x.dtype).mul_(256 / (256 - self.dropped))
+
+
+def split_heads(x: Tensor, heads: int) -> Tensor:
+    """[B, L, D] -> [B, H, L, D / H]."""
+    return x.unflatten(-1, (heads, -1)).transpose(1, 2)
+
+
+def merge_heads(x: Tensor) -> Tensor:
+    """[B, H, L, D / H] -> [B, L, D]."""
+    return x.transpose(1, 2).flatten(-2)
+
+
+def attend(query: Tensor, key: Tensor, value: Tensor, bias: Tensor | None = None) -> Tensor:
+    """Scaled dot-product attention over heads, [B, H, Lq, D / H].
+
+    Without `bias` the mask is causal and no mask is ever built. `bias` [B or 1, H or 1, Lq, L] is added to the logits;
+    -inf hides a key, and a row whose every key is hidden gives zeros, never NaN (design decision 2).
+    """
+    if bias is None:
+        if query.shape[2] == key.shape[2]:
+            return F.scaled_dot_product_attention(query, key, value, is_causal=True)
+        raise ValueError("causal attention without a bias needs as many queries as keys")
+    blind = torch.isneginf(bias).all(-1, keepdim=True)  # rows that see nothing
+    bias = bias.masked_fill(blind, 0.0).to(query.dtype)
+    out = F.scaled_dot_product_attention(query, key, value, attn_mask=bias)
+    return out.masked_fill(blind, 0.0)
+
+
+def last_rows(x: Tensor, lengths: Tensor) -> Tensor:
+    """The row of each sequence's last real position: [B, L, D] -> [B, D]; row 0 where a sequence is empty."""
+    return x[torch.arange(len(x), device=x.device), (lengths - 1).clamp(min=0)]

@@ -1,0 +1,100 @@
+"""Losses over a catalogue: none of them ever holds the whole logits matrix of a batch.
+
+T is the number of (position, target) pairs of a batch, N items, S shared negatives, D width.
+"""
+
+import math
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+CHUNK_ELEMENTS = 1 << 21  # logits held at once; larger chunks leave the processor's cache
+
+
+class _FullSoftmax(torch.autograd.Function):
+    """Mean cross-entropy of ``hidden @ items.T``, chunked over rows.
+
+    Forward computes the gradients too, while a chunk of probabilities is still at hand: three matrix products in
+    all, nothing recomputed, and T x N never materialised.
+    """
+
+    @staticmethod
+    def forward(ctx, hidden: Tensor, items: Tensor, targets: Tensor) -> Tensor:  # type: ignore[no-untyped-def]
+        rows = max(64, CHUNK_ELEMENTS // items.shape[0])
+        wants_grad = hidden.requires_grad or items.requires_grad
+        grad_hidden = torch.empty_like(hidden) if wants_grad else None
+        grad_items = torch.zeros_like(items, dtype=torch.float32) if wants_grad else None
+        total = torch.zeros((), dtype=torch.float32, device=hidden.device)
+        for first in range(0, len(hidden), rows):
+            chunk, answer = hidden[first:first + rows], targets[first:first + rows, None]
+            logits = (chunk @ items.T).float()
+            log_probability = torch.log_softmax(logits, 1)
+            total -= log_probability.gather(1, answer).sum()
+            if grad_hidden is not None and grad_items is not None:
+                slope = log_probability.exp_()
+                slope.scatter_add_(1, answer, torch.full_like(answer, -1, dtype=slope.dtype))
+                slope = slope.to(hidden.dtype)
+                torch.matmul(slope, items, out=grad_hidden[first:first + rows])
+                grad_items += slope.T @ chunk
+        if wants_grad:
+            ctx.save_for_backward(grad_hidden, grad_items.to(items.dtype))  # type: ignore[union-attr]
+            ctx.count = len(hidden)
+        return total / max(len(hidden), 1)
+
+    @staticmethod
+    def backward(ctx, gradient: Tensor):  # type: ignore[no-untyped-def]
+        grad_hidden, grad_items = ctx.saved_tensors
+        scale = gradient / ctx.count
+        return grad_hidden * scale.to(grad_hidden.dtype), grad_items * scale.to(grad_items.dtype), None
+
+
+def full_softmax(hidden: Tensor, items: Tensor, targets: Tensor) -> Tensor:
+    """Mean cross-entropy against the whole catalogue. hidden [T, D], items [N, D], targets int64 [T]."""
+    if torch.is_autocast_enabled(hidden.device.type):
+        low = torch.get_autocast_dtype(hidden.device.type)
+        hidden, items = hidden.to(low), items.to(low)
+    loss: Tensor = _FullSoftmax.apply(hidden, items, targets)
+    return loss
+
+
+def uniform_negatives(count: int, n_items: int, device: torch.device) -> Tensor:
+    """S item ids drawn uniformly with replacement, int64 [S], shared by every target of the batch."""
+    return torch.randint(n_items, (count,), device=device)
+
+
+def sampled_softmax(hidden: Tensor, items: Tensor, targets: Tensor, negatives: Tensor,
+                    log_expected: Tensor | None = None) -> Tensor:
+    """Mean cross-entropy of each target against shared negatives (Climber-Pilot, L^(k); logQ: Bengio & Senecal 2008).
+
+    hidden [T, D], items [N, D], targets int64 [T], negatives int64 [S]; log_expected [N] is the log of each item's
+    expected count among the negatives, subtracted from their logits (None for uniform draws, where it is constant).
+    A negative that equals the row's target is removed from that row.
+    """
+    positive = (hidden * items[targets]).sum(1).float()
+    negative = (hidden @ items[negatives].T).float()  # [T, S]
+    if log_expected is not None:
+        negative = negative - log_expected[negatives]
+    negative = negative.masked_fill(targets[:, None] == negatives, -torch.inf)
+    return (torch.logsumexp(torch.cat([positive[:, None], negative], 1), 1) - positive).mean()
+
+
+def binary_cross_entropy(hidden: Tensor, items: Tensor, targets: Tensor, negatives: Tensor,
+                         calibration: float = 1.0) -> Tensor:
+    """SASRec's loss: log sigmoid of the target plus log sigmoid of minus each negative, summed over negatives.
+
+    hidden [T, D], items [N, D], targets int64 [T], negatives int64 [T, S] (drawn per position).
+    `calibration` beta < 1 is gBCE: the positive's sigmoid is raised to beta (gSASRec, Eq. 13).
+    """
+    positive = (hidden * items[targets]).sum(1).float()
+    negative = torch.einsum("td,tsd->ts", hidden, items[negatives]).float()
+    return (-calibration * F.logsigmoid(positive) - F.logsigmoid(-negative).sum(1)).mean()
+
+
+def gbce_calibration(sampled: int, n_items: int, t: float) -> float:
+    """beta = alpha * (t * (1 - 1 / alpha) + 1 / alpha), alpha = sampled / (N - 1) (gSASRec, Eq. 18).
+
+    t = 0 leaves binary cross-entropy as it is; t = 1 calibrates fully.
+    """
+    alpha = min(sampled / max(n_items - 1, 1), 1.0)
+    return alpha * (t * (1.0 - 1.0 / alpha) + 1.0 / alpha) if math.isfinite(alpha) and alpha > 0 else 1.0

@@ -1,0 +1,161 @@
+"""One training loop for every gradient-trained model.
+
+All randomness of epoch e comes from (seed, e): the data order from a numpy generator, everything inside the model
+from torch's default generator, seeded anew. So resuming at an epoch needs no generator state, and a run that was
+killed at any instant ends in the same numbers as one that was not.
+"""
+
+import math
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from cpbench.data.batches import TrainingSequences
+from cpbench.data.protocol import Split
+from cpbench.errors import CpbenchError, UsageError
+from cpbench.evaluation.evaluate import evaluate
+from cpbench.models.base import NeuralRecommender
+from cpbench.training import allocator
+from cpbench.training.checkpoint import Progress, load_checkpoint, save_checkpoint
+from cpbench.training.config import TrainingConfig
+
+SELECTION_METRIC = "NDCG@10"
+
+
+@dataclass(frozen=True)
+class EpochReport:
+    """What one epoch did: mean loss and named parts over steps, validation metrics when it was validated."""
+
+    epoch: int
+    epochs: int
+    loss: float
+    parts: dict[str, float]
+    valid: dict[str, float] | None
+    seconds: float
+    best_epoch: int
+
+
+@dataclass(frozen=True)
+class TrainingResult:
+    """curve: one EpochReport a row, as a dict; fit_seconds: training and validation, over all resumptions."""
+
+    curve: list[dict]
+    epochs: int
+    best_epoch: int
+    fit_seconds: float
+
+
+def choose_device(name: str) -> torch.device:
+    """``auto`` is a GPU where there is one. Raises UsageError for a device this machine lacks."""
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+        torch.empty(1, device=device)
+    except (RuntimeError, AssertionError) as error:
+        raise UsageError(f"device {name!r} is not available here; use auto, cpu or cuda") from error
+    return device
+
+
+def seed_everything(seed: int, stream: int) -> np.random.Generator:
+    """Seed torch's default generator from (seed, stream) and return a numpy generator from the same pair."""
+    words = np.random.SeedSequence((seed, stream)).generate_state(2, np.uint64)
+    torch.manual_seed(int(words[0] >> np.uint64(1)))
+    return np.random.default_rng(words[1])
+
+
+def train(model: NeuralRecommender, split: Split, config: TrainingConfig, seed: int, folder: Path | None = None,
+          on_epoch: Callable[[EpochReport], None] | None = None, device: str = "auto") -> TrainingResult:
+    """Train until validation NDCG@10 stops improving; the model then holds its best weights.
+
+    With `folder`, the state is saved there after every epoch and found again by the next call. Raises CpbenchError
+    when the loss is not finite.
+    """
+    target = choose_device(device)
+    model.to(target)
+    sequences = TrainingSequences(split, model.max_length, config.batch_size)
+    if not len(sequences):
+        raise UsageError(f"dataset {split.dataset.name!r} has no user with two training interactions")
+    model.begin_training(split)
+    optimizer = _optimizer(model, config)
+    steps = config.epochs * len(sequences)
+    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: _rate(config, step, steps))
+    progress = (load_checkpoint(folder, model, optimizer, schedule) if folder else None) or Progress()
+
+    while not _finished(progress, config):
+        started = time.perf_counter()
+        epoch = progress.epoch + 1
+        loss, parts = _one_epoch(model, sequences, optimizer, schedule, config, seed_everything(seed, epoch), epoch)
+        valid = None
+        if epoch % config.validate_every == 0 or epoch == config.epochs:
+            valid = evaluate(model, split, split.valid, only_accuracy=True).metrics
+            if progress.best_epoch == 0 or valid[SELECTION_METRIC] > progress.best_value:
+                progress.best_epoch, progress.best_value = epoch, valid[SELECTION_METRIC]
+                progress.best_tensors = {name: tensor.clone() for name, tensor in model.tensors().items()}
+        progress.epoch = epoch
+        seconds = time.perf_counter() - started
+        progress.seconds += seconds
+        report = EpochReport(epoch, config.epochs, loss, parts, valid, seconds, progress.best_epoch)
+        progress.curve.append(asdict(report))
+        if folder:
+            save_checkpoint(folder, model, optimizer, schedule, progress)
+        allocator.trim()
+        if on_epoch:
+            on_epoch(report)
+
+    model.load_tensors(progress.best_tensors)
+    model.eval()
+    return TrainingResult(progress.curve, progress.epoch, progress.best_epoch, progress.seconds)
+
+
+def _finished(progress: Progress, config: TrainingConfig) -> bool:
+    if progress.epoch >= config.epochs:
+        return True
+    if not progress.best_epoch:
+        return False
+    stale = (progress.epoch - progress.best_epoch) // config.validate_every >= config.patience
+    return stale or 0 < config.max_minutes * 60 <= progress.seconds
+
+
+def _one_epoch(model: NeuralRecommender, sequences: TrainingSequences, optimizer: torch.optim.Optimizer,
+               schedule: torch.optim.lr_scheduler.LambdaLR, config: TrainingConfig, order: np.random.Generator,
+               epoch: int) -> tuple[float, dict[str, float]]:
+    model.train()
+    total, parts, steps = 0.0, dict[str, float](), 0
+    for batch in sequences.epoch(order):
+        optimizer.zero_grad(set_to_none=True)
+        with torch.autocast(model.device.type, torch.bfloat16, enabled=config.precision == "bfloat16"):
+            loss, named = model.training_loss(batch.to(model.device))
+        value = loss.item()
+        if not math.isfinite(value):
+            raise CpbenchError(f"the loss of {model.name} became {value} in epoch {epoch}; "
+                               "lower learning_rate or set clip_norm")
+        loss.backward()
+        if config.clip_norm:
+            torch.nn.utils.clip_grad_norm_(model.parameters(), config.clip_norm)
+        optimizer.step()
+        schedule.step()
+        total, steps = total + value, steps + 1
+        for name, part in named.items():
+            parts[name] = parts.get(name, 0.0) + part
+    return total / steps, {name: part / steps for name, part in parts.items()}
+
+
+def _optimizer(model: NeuralRecommender, config: TrainingConfig) -> torch.optim.Optimizer:
+    kind = torch.optim.AdamW if config.optimizer == "adamw" else torch.optim.Adam
+    return kind(model.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay, fused=True)
+
+
+def _rate(config: TrainingConfig, step: int, steps: int) -> float:
+    """The learning rate's factor at `step`."""
+    if step < config.warmup_steps:
+        return (step + 1) / config.warmup_steps
+    if config.schedule == "constant":
+        return 1.0
+    done = min((step - config.warmup_steps) / max(steps - config.warmup_steps, 1), 1.0)
+    remaining = 1.0 - done if config.schedule == "linear" else 0.5 * (1.0 + math.cos(math.pi * done))
+    return 0.1 + 0.9 * remaining
