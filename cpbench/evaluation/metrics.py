@@ -1,4 +1,4 @@
-"""Metrics from ranks and from lists. A rank is ``1 + #better + #equal / 2``, so it may be a half; a miss is infinity."""
+"""Metrics from ranks and from lists. A rank is ``1 + #better + #equal / 2`` (it may be a half); a miss is infinity."""
 
 import numpy as np
 

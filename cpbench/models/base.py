@@ -49,7 +49,7 @@ class Sequences:
 
 @dataclass(frozen=True)
 class Histories:
-    """B ragged histories: row b is ``items[offsets[b]:offsets[b + 1]]``, oldest first. All int64; empty rows are legal."""
+    """B ragged histories, int64: row b is ``items[offsets[b]:offsets[b + 1]]``, oldest first; empty rows are legal."""
 
     items: Tensor
     times: Tensor

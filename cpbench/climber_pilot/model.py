@@ -1,0 +1,147 @@
+"""Climber-Pilot, pre-training stage (Guo et al., KDD 2026, https://arxiv.org/abs/2602.13581).
+
+item vectors (id + category) -> causal encoder with relative position and time bias -> K parallel one-layer branches
+-> branch k's inner product with the item vectors predicts the item k steps ahead -> sum of sampled-softmax losses.
+
+TAMIP hides, in encoder and branches, what happened within `window` seconds before the next interaction, because one
+request exposes a batch and the log's order inside it is an artefact. Branch 1 answers at inference.
+Where the paper is silent, see docs/climber-pilot.md.
+"""
+
+from typing import Literal
+
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+
+from cpbench.climber_pilot.encoder import Layer, RelativeBias
+from cpbench.climber_pilot.items import ItemVectors, choose_category
+from cpbench.climber_pilot.time_mask import staircase, visible_counts
+from cpbench.data.protocol import Split
+from cpbench.models.base import Facts, ModelConfig, Sequences
+from cpbench.models.losses import full_softmax, sampled_softmax, uniform_negatives
+from cpbench.models.sequence import SequenceModel
+
+
+class ClimberPilotConfig(ModelConfig):
+    """Defaults are the paper's where it gives them."""
+
+    mode: Literal["nip", "mip", "tamip"] = "tamip"
+    """nip: next item only (K = 1, no mask); mip: K branches, no mask; tamip: K branches and the time mask."""
+    window: int = Field(900, ge=0)
+    """Seconds before the next interaction that training hides (the paper's delta tau, 15 minutes); 0 hides nothing."""
+    cutoff: Literal["mask", "exact"] = "mask"
+    """mask: the paper's (recent keys are hidden, the row keeps its residual); exact: the target after row q is
+    predicted from the last visible row under the plain causal mask, which is what serving sees."""
+    length: int = Field(50, ge=1)
+    """Most recent interactions read (L)."""
+    width: int = Field(32, ge=2)
+    layers: int = Field(3, ge=1)
+    branches: int = Field(2, ge=1)
+    heads: int = Field(2, ge=1)
+    feed_forward: int = Field(4, ge=1)
+    """Inner width of the feed-forward as a multiple of `width`."""
+    dropout: float = Field(0.2, ge=0, lt=1)
+    category: str = "auto"
+    """Item attribute in the item vector: auto (genre, else category, else the first there is), none, or a name."""
+    category_width: int = Field(8, ge=1)
+    """Columns of `width` that belong to the category."""
+    loss: Literal["sampled-softmax", "softmax"] = "sampled-softmax"
+    negatives: int = Field(512, ge=1)
+    """Shared by all positions of a batch and by all branches."""
+    sampler: Literal["uniform", "in-batch"] = "uniform"
+    """in-batch: drawn from the batch's own targets, with logQ correction."""
+
+
+class ClimberPilot(SequenceModel):
+    """TAMIP pre-training: K items ahead, recent history hidden by time."""
+
+    name = "climber-pilot"
+    Config = ClimberPilotConfig
+    config: ClimberPilotConfig
+    log_share: Tensor
+
+    def __init__(self, config: ClimberPilotConfig, facts: Facts) -> None:
+        super().__init__(config, facts)
+        if config.width % config.heads:
+            raise ValueError(f"width {config.width} is not a multiple of heads {config.heads}")
+        if config.category_width >= config.width:
+            raise ValueError(f"category_width {config.category_width} leaves nothing of width {config.width} to the id")
+        self.category = choose_category(facts, config.category)
+        self.items = ItemVectors(facts, config.width, self.category, config.category_width)
+        self.bias = RelativeBias(config.heads, config.length)
+        shape = (config.width, config.heads, config.feed_forward, config.dropout)
+        self.encoder = nn.ModuleList(Layer(*shape) for _ in range(config.layers))
+        n_branches = 1 if config.mode == "nip" else config.branches
+        self.branches = nn.ModuleList(Layer(*shape) for _ in range(n_branches))
+        self.register_buffer("log_share", torch.zeros(facts.n_items), persistent=False)
+
+    @property
+    def information(self) -> list[str]:
+        return ["times", *(["categories"] if self.category else [])]
+
+    @property
+    def max_length(self) -> int:
+        return self.config.length
+
+    def begin_training(self, split: Split) -> None:
+        super().begin_training(split)
+        self.log_share = torch.log(self.popularity.clamp(min=0.5) / self.popularity.sum())
+
+    def item_matrix(self) -> Tensor:
+        return self.items()
+
+    def encode(self, batch: Sequences, visible: Tensor, items: Tensor) -> tuple[Tensor, Tensor]:
+        """Shared encoder states H [B, L, D], and the bias-and-mask [B, H, L, L] that the branches reuse."""
+        bias = self.bias(batch.times) + staircase(visible, batch.times.shape[1])
+        x = items[batch.items]
+        for layer in self.encoder:
+            x = layer(x, bias)
+        return x, bias
+
+    def hidden(self, batch: Sequences) -> Tensor:
+        """Branch 1 under the plain causal mask: what serving computes (the time mask belongs to training only)."""
+        x, bias = self.encode(batch, visible_counts(batch.times, batch.times, 0), self.item_matrix())
+        answer: Tensor = self.branches[0](x, bias)
+        return answer
+
+    def training_loss(self, batch: Sequences) -> tuple[Tensor, dict[str, float]]:
+        config = self.config
+        inputs = Sequences(batch.items[:, :-1], batch.times[:, :-1], batch.lengths - 1)
+        real = inputs.real()
+        window = config.window if config.mode == "tamip" else 0
+        visible = visible_counts(inputs.times, batch.times[:, 1:], window)
+        causal = visible_counts(inputs.times, inputs.times, 0)
+        items = self.item_matrix()
+        x, bias = self.encode(inputs, visible if config.cutoff == "mask" else causal, items)
+        negatives = self.negatives(batch.items[:, 1:][real])
+
+        total, parts = x.new_zeros(()), {}
+        for k, branch in enumerate(self.branches, start=1):
+            hidden = branch(x, bias)  # [B, L, D]
+            has_target = real[:, k - 1:]  # row q has a target k steps ahead when input q + k - 1 is real
+            if config.cutoff == "exact":  # read the last visible row; rows that see nothing have no prediction
+                hidden = hidden.gather(1, (visible - 1).clamp(min=0)[:, :, None].expand_as(hidden))
+                has_target = has_target & (visible > 0)[:, :real.shape[1] - k + 1]
+            rows = hidden[:, :real.shape[1] - k + 1][has_target]  # [T, D]
+            targets = batch.items[:, k:][has_target]  # [T]
+            if len(targets):
+                loss = self.catalogue_loss(rows, targets, items, negatives)
+                total = total + loss
+                parts[f"branch {k}"] = loss.item()
+        if not total.requires_grad:  # nothing visible in the whole batch: a zero that still backpropagates
+            total = x.sum() * 0.0
+        parts["blind rows"] = ((visible == 0) & real).sum().item() / max(int(real.sum()), 1)
+        return total, parts
+
+    def negatives(self, targets: Tensor) -> Tensor:
+        """S negative ids, int64 [S]."""
+        if self.config.sampler == "uniform":
+            return uniform_negatives(self.config.negatives, self.facts.n_items, self.device)
+        return targets[torch.randint(len(targets), (self.config.negatives,), device=self.device)]
+
+    def catalogue_loss(self, hidden: Tensor, targets: Tensor, items: Tensor, negatives: Tensor) -> Tensor:
+        if self.config.loss == "softmax":
+            return full_softmax(hidden, items, targets)
+        log_expected = self.log_share if self.config.sampler == "in-batch" else None
+        return sampled_softmax(hidden, items, targets, negatives, log_expected)

@@ -1,0 +1,29 @@
+"""The time-aware mask of TAMIP (Climber-Pilot, Eq. 1, read row by row as Fig. 1 draws it).
+
+Row q predicts from what was known `window` seconds before its next interaction:
+
+    allowed[q, j] = j <= q and tau_j < tau_{q+1} - window
+
+Times are sorted, so the allowed keys of a row are a prefix: a staircase, and one integer a row says it all.
+"""
+
+import torch
+from torch import Tensor
+
+
+def visible_counts(times: Tensor, next_times: Tensor, window: int) -> Tensor:
+    """How many keys each row may see: the first ``visible[b, q]`` of the sequence, int64 [B, L].
+
+    times int64 [B, L], sorted along L; next_times int64 [B, L] is the time of each row's next interaction; `window`
+    in seconds. 0 is no mask (plain causal: the paper equates it with MIP), not "mask ties" (design decision 3).
+    """
+    causal = torch.arange(1, times.shape[1] + 1, device=times.device).expand_as(times)
+    if window == 0:
+        return causal
+    return torch.minimum(torch.searchsorted(times.contiguous(), (next_times - window).contiguous()), causal)
+
+
+def staircase(visible: Tensor, n_keys: int) -> Tensor:
+    """The additive mask of `visible` [B, L]: 0 where key j < visible[b, q], else -inf, float32 [B, 1, L, n_keys]."""
+    hidden = torch.arange(n_keys, device=visible.device) >= visible[:, None, :, None]
+    return torch.zeros(hidden.shape, device=visible.device).masked_fill_(hidden, -torch.inf)
