@@ -27,11 +27,11 @@ class Layer(nn.Module):
             nn.Linear(feed_forward * width, width), Dropout(dropout),
         )
 
-    def forward(self, x: Tensor, bias: Tensor) -> Tensor:
-        """x [B, L, D]; bias [B, H, L, L] holds the relative bias and the mask (-inf hides a key). -> [B, L, D]."""
+    def forward(self, x: Tensor, bias: Tensor, blind: Tensor | None) -> Tensor:
+        """[B, L, D] -> [B, L, D]; bias [B, H, L, L] is relative bias and mask; blind [B, L] rows attend to nothing."""
         query, key, value = (split_heads(part, self.heads)
                              for part in self.query_key_value(self.attention_norm(x)).chunk(3, dim=-1))
-        x = x + self.dropout(self.output(merge_heads(attend(query, key, value, bias))))
+        x = x + self.dropout(self.output(merge_heads(attend(query, key, value, bias, blind))))
         return x + self.feed_forward(self.feed_forward_norm(x))
 
 

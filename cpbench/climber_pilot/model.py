@@ -91,18 +91,20 @@ class ClimberPilot(SequenceModel):
     def item_matrix(self) -> Tensor:
         return self.items()
 
-    def encode(self, batch: Sequences, visible: Tensor, items: Tensor) -> tuple[Tensor, Tensor]:
-        """Shared encoder states H [B, L, D], and the bias-and-mask [B, H, L, L] that the branches reuse."""
+    def encode(self, batch: Sequences, visible: Tensor, items: Tensor) -> tuple[Tensor, Tensor, Tensor | None]:
+        """Encoder states H [B, L, D]; the bias-and-mask [B, H, L, L] and blind rows [B, L] that branches reuse."""
         bias = self.bias(batch.times) + staircase(visible, batch.times.shape[1])
+        blind = visible == 0
+        rows = blind if bool(blind.any()) else None
         x = items[batch.items]
         for layer in self.encoder:
-            x = layer(x, bias)
-        return x, bias
+            x = layer(x, bias, rows)
+        return x, bias, rows
 
     def hidden(self, batch: Sequences) -> Tensor:
         """Branch 1 under the plain causal mask: what serving computes (the time mask belongs to training only)."""
-        x, bias = self.encode(batch, visible_counts(batch.times, batch.times, 0), self.item_matrix())
-        answer: Tensor = self.branches[0](x, bias)
+        causal = visible_counts(batch.times, batch.times, 0)
+        answer: Tensor = self.branches[0](*self.encode(batch, causal, self.item_matrix()))
         return answer
 
     def training_loss(self, batch: Sequences) -> tuple[Tensor, dict[str, float]]:
@@ -113,12 +115,12 @@ class ClimberPilot(SequenceModel):
         visible = visible_counts(inputs.times, batch.times[:, 1:], window)
         causal = visible_counts(inputs.times, inputs.times, 0)
         items = self.item_matrix()
-        x, bias = self.encode(inputs, visible if config.cutoff == "mask" else causal, items)
+        state = self.encode(inputs, visible if config.cutoff == "mask" else causal, items)
         negatives = self.negatives(batch.items[:, 1:][real])
 
-        total, parts = x.new_zeros(()), {}
+        total, parts = items.new_zeros(()), {}
         for k, branch in enumerate(self.branches, start=1):
-            hidden = branch(x, bias)  # [B, L, D]
+            hidden = branch(*state)  # [B, L, D]
             has_target = real[:, k - 1:]  # row q has a target k steps ahead when input q + k - 1 is real
             if config.cutoff == "exact":  # read the last visible row; rows that see nothing have no prediction
                 hidden = hidden.gather(1, (visible - 1).clamp(min=0)[:, :, None].expand_as(hidden))
@@ -130,7 +132,7 @@ class ClimberPilot(SequenceModel):
                 total = total + loss
                 parts[f"branch {k}"] = loss.item()
         if not total.requires_grad:  # nothing visible in the whole batch: a zero that still backpropagates
-            total = x.sum() * 0.0
+            total = items.sum() * 0.0
         parts["blind rows"] = ((visible == 0) & real).sum().item() / max(int(real.sum()), 1)
         return total, parts
 

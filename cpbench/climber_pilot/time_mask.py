@@ -24,6 +24,10 @@ def visible_counts(times: Tensor, next_times: Tensor, window: int) -> Tensor:
 
 
 def staircase(visible: Tensor, n_keys: int) -> Tensor:
-    """The additive mask of `visible` [B, L]: 0 where key j < visible[b, q], else -inf, float32 [B, 1, L, n_keys]."""
-    hidden = torch.arange(n_keys, device=visible.device) >= visible[:, None, :, None]
+    """The additive mask of `visible` [B, L]: 0 where key j < visible[b, q], else -inf, float32 [B, 1, L, n_keys].
+
+    Blind rows (visible 0) stay finite, for softmax's sake: attention sets their output to zero instead.
+    """
+    key = torch.arange(n_keys, device=visible.device)
+    hidden = (key >= visible[:, None, :, None]) & (visible > 0)[:, None, :, None]
     return torch.zeros(hidden.shape, device=visible.device).masked_fill_(hidden, -torch.inf)

@@ -33,22 +33,15 @@ def merge_heads(x: Tensor) -> Tensor:
     return x.transpose(1, 2).flatten(-2)
 
 
-def attend(query: Tensor, key: Tensor, value: Tensor, bias: Tensor | None = None) -> Tensor:
-    """Scaled dot-product attention over heads, [B, H, Lq, D / H].
+def attend(query: Tensor, key: Tensor, value: Tensor, bias: Tensor | None = None,
+           blind: Tensor | None = None) -> Tensor:
+    """Scaled dot-product attention over heads, [B, H, L, D / H].
 
-    Without `bias` the mask is causal and no mask is ever built. `bias` [B or 1, H or 1, Lq, L] is added to the logits;
-    -inf hides a key, and a row whose every key is hidden gives zeros, never NaN (design decision 2).
+    Without `bias` the mask is causal and no mask is ever built. `bias` [B or 1, H or 1, L, L] is added to the logits;
+    -inf hides a key. Rows marked in `blind` [B, L] may see nothing: they give zeros, never NaN (design decision 2),
+    and their bias must be finite.
     """
     if bias is None:
-        if query.shape[2] == key.shape[2]:
-            return F.scaled_dot_product_attention(query, key, value, is_causal=True)
-        raise ValueError("causal attention without a bias needs as many queries as keys")
-    blind = torch.isneginf(bias).all(-1, keepdim=True)  # rows that see nothing
-    bias = bias.masked_fill(blind, 0.0).to(query.dtype)
-    out = F.scaled_dot_product_attention(query, key, value, attn_mask=bias)
-    return out.masked_fill(blind, 0.0)
-
-
-def last_rows(x: Tensor, lengths: Tensor) -> Tensor:
-    """The row of each sequence's last real position: [B, L, D] -> [B, D]; row 0 where a sequence is empty."""
-    return x[torch.arange(len(x), device=x.device), (lengths - 1).clamp(min=0)]
+        return F.scaled_dot_product_attention(query, key, value, is_causal=True)
+    out = F.scaled_dot_product_attention(query, key, value, attn_mask=bias.to(query.dtype))
+    return out if blind is None else out.masked_fill(blind[:, None, :, None], 0.0)

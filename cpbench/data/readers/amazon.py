@@ -54,7 +54,8 @@ def items(files: Mapping[str, Path], kept: pl.Series) -> pl.DataFrame:
     A product lies in several category trees: its categories are all names below the roots
     (the root names the whole dataset).
     """
-    columns = {"id": pl.String, "title": pl.String, "category": pl.List(pl.String), "brand": pl.List(pl.String)}
+    columns: dict[str, Any] = {"id": pl.String, "title": pl.String, "category": pl.List(pl.String),
+                               "brand": pl.List(pl.String)}
     if "meta" not in files:
         return pl.DataFrame({"id": kept}).with_columns(title=pl.lit(None, pl.String)).select("id", "title")
     wanted = {asin.encode() for asin in kept}

@@ -25,8 +25,9 @@ def interactions(files: Mapping[str, Path]) -> pl.DataFrame:
 
 def items(files: Mapping[str, Path], kept: pl.Series) -> pl.DataFrame:
     """Artist names, and the tags that at least two users gave to the artist."""
-    artists = delimited(member(files["archive"], "artists.dat"), "artists.dat", "\t",
-                        {"id": pl.String, "title": pl.String, "url": pl.String, "picture": pl.String}, header=True)
+    columns = {"id": pl.String, "title": pl.String, "url": pl.String, "picture": pl.String}
+    artists = delimited(member(files["archive"], "artists.dat"), "artists.dat", "\t", columns, header=True,
+                        may_be_empty=("title", "url", "picture"))
     names = delimited(member(files["archive"], "tags.dat"), "tags.dat", "\t",
                       {"tag": pl.String, "name": pl.String}, header=True, encoding="latin-1")
     tags = (_assignments(files).rename({"item": "id"}).filter(pl.col("id").is_in(kept.implode()))

@@ -33,14 +33,13 @@ def interactions_100k(files: Mapping[str, Path]) -> pl.DataFrame:
 
 
 def items_100k(files: Mapping[str, Path], kept: pl.Series) -> pl.DataFrame:
-    """ml-100k/u.item (latin-1): five columns (dates and link may be empty), then one 0/1 column per genre of u.genre."""
+    """ml-100k/u.item (latin-1): five columns (dates and link may be empty), then a 0/1 column per genre."""
     listed = delimited(member(files["archive"], "ml-100k/u.genre"), "ml-100k/u.genre", "|",
                        {"genre": pl.String, "number": pl.Int64})
     genres = listed.sort("number")["genre"].to_list()
-    # an empty date or link is no error here, so empty fields get a mark before the strict parser sees them
-    content = member(files["archive"], "ml-100k/u.item").replace(b"||", b"|-|").replace(b"||", b"|-|")
-    columns = {name: pl.String for name in U_ITEM} | {f"genre:{name}": pl.Int64 for name in genres}
-    movies = delimited(content, "ml-100k/u.item", "|", columns, encoding="latin-1")
+    columns = dict.fromkeys(U_ITEM, pl.String) | {f"genre:{name}": pl.Int64 for name in genres}
+    movies = delimited(member(files["archive"], "ml-100k/u.item"), "ml-100k/u.item", "|", columns,
+                       may_be_empty=U_ITEM[2:], encoding="latin-1")
     flags = [pl.when(pl.col(f"genre:{name}") == 1).then(pl.lit(name)) for name in genres if name != "unknown"]
     movies = movies.filter(pl.col("id").is_in(kept.implode()))
     return movies.select("id", "title", genre=pl.concat_list(flags).list.drop_nulls())

@@ -1,17 +1,18 @@
 """Delimited text without quoting, as the classical datasets ship it."""
 
 import io
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 import polars as pl
 
 from cpbench.errors import UsageError
 
-Columns = Mapping[str, type[pl.String] | type[pl.Int64]]
+Columns = Mapping[str, type[pl.DataType]]
+"""Column names in order -> pl.String or pl.Int64."""
 
 
 def delimited(content: bytes, name: str, separator: str, columns: Columns, *, header: bool = False,
-              encoding: str = "utf-8") -> pl.DataFrame:
+              may_be_empty: Collection[str] = (), encoding: str = "utf-8") -> pl.DataFrame:
     """Parse `content` into `columns` (String or Int64), in file order.
 
     `name` is what an error calls the file. Raises UsageError naming file, line and reason for a malformed line.
@@ -24,18 +25,19 @@ def delimited(content: bytes, name: str, separator: str, columns: Columns, *, he
         single = b"\x1f"
         text = text.replace(separator.encode(), single)
     try:
-        frame = pl.read_csv(io.BytesIO(text), separator=single.decode(), has_header=header, schema=dict(columns),
-                            quote_char=None, encoding="utf8")
-        if sum(frame.null_count().row(0)) == 0:
+        frame = pl.read_csv(io.BytesIO(text), separator=single.decode(), has_header=False, skip_rows=int(header),
+                            schema=dict(columns), quote_char=None, encoding="utf8")
+        if sum(frame.drop(may_be_empty).null_count().row(0)) == 0:
             return frame
     except pl.exceptions.NoDataError:
         raise UsageError(f"{name} is empty") from None
     except pl.exceptions.PolarsError:
         pass
-    raise malformed(text, name, single, columns, header)
+    raise malformed(text, name, single, columns, header, may_be_empty)
 
 
-def malformed(text: bytes, name: str, separator: bytes, columns: Columns, header: bool) -> UsageError:
+def malformed(text: bytes, name: str, separator: bytes, columns: Columns, header: bool,
+              may_be_empty: Collection[str]) -> UsageError:
     """Find the first line that does not parse: slow, and only ever run on a file that is known to be bad."""
     for number, line in enumerate(text.split(b"\n"), start=1):
         if (header and number == 1) or not line:
@@ -49,7 +51,7 @@ def malformed(text: bytes, name: str, separator: bytes, columns: Columns, header
                 value = field.decode()
             except UnicodeDecodeError:
                 return UsageError(f"{name}, line {number}: {column} is not UTF-8 text")
-            if not value:
+            if not value and column not in may_be_empty:
                 return UsageError(f"{name}, line {number}: {column} is missing")
             if kind is pl.Int64:
                 try:

@@ -1,0 +1,5 @@
+"""`cpbench check-model`."""
+
+
+def command() -> None:
+    """In preparation."""

@@ -1,0 +1,5 @@
+"""`cpbench models`."""
+
+
+def command() -> None:
+    """In preparation."""

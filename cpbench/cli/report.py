@@ -1,0 +1,5 @@
+"""`cpbench report`."""
+
+
+def command() -> None:
+    """In preparation."""

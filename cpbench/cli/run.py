@@ -1,0 +1,5 @@
+"""`cpbench run`."""
+
+
+def command() -> None:
+    """In preparation."""
