@@ -33,8 +33,8 @@ def atomic_file(path: Path) -> Iterator[Path]:
         os.close(handle)
         temporary = Path(name)
         yield temporary
-        os.chmod(temporary, 0o644)
-        os.replace(temporary, path)
+        temporary.chmod(0o644)
+        temporary.replace(path)
     except OSError as error:
         raise CpbenchError(f"cannot write {path}: {error.strerror or error}; nothing was left behind") from error
     finally:
@@ -53,14 +53,14 @@ def atomic_folder(path: Path) -> Iterator[Path]:
         path.parent.mkdir(parents=True, exist_ok=True)
         temporary = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
         yield temporary
-        os.chmod(temporary, 0o755)
+        temporary.chmod(0o755)
         if path.exists():
             retired = Path(tempfile.mkdtemp(prefix=f".{path.name}.old.", dir=path.parent))
-            os.rename(path, retired / "old")
-            os.rename(temporary, path)
+            path.rename(retired / "old")
+            temporary.rename(path)
             shutil.rmtree(retired, ignore_errors=True)
         else:
-            os.rename(temporary, path)
+            temporary.rename(path)
     except OSError as error:
         raise CpbenchError(f"cannot write {path}: {error.strerror or error}; nothing was left behind") from error
     finally:

@@ -3,7 +3,6 @@
 import os
 import sys
 
-import click
 import typer
 from rich.console import Console
 from rich.markup import escape
@@ -57,12 +56,13 @@ def main() -> None:
         sys.exit(status if isinstance(status, int) else 0)
     except CpbenchError as error:
         fail(str(error), error.exit_code)
-    except click.UsageError as error:
-        command = error.ctx.command_path if error.ctx else "cpbench"
-        fail(f"{error.format_message()} (see `{command} --help`)", 2)
-    except click.ClickException as error:
-        fail(error.format_message(), error.exit_code)
-    except (KeyboardInterrupt, click.Abort):
+    except typer.TyperException as error:
+        if not error.format_message():  # no arguments: the help was shown
+            sys.exit(error.exit_code)
+        context = getattr(error, "ctx", None)
+        hint = f" (see `{context.command_path} --help`)" if context else ""
+        fail(f"{error.format_message()}{hint}", error.exit_code)
+    except (KeyboardInterrupt, typer.Abort):
         fail("interrupted; nothing half-written was left, the same command continues", 130)
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
