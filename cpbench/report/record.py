@@ -1,0 +1,114 @@
+"""RunRecord: everything needed to believe or repeat a run. A report reads these and nothing else.
+
+On disk: ``results/DATASET/PROTOCOL/MODEL/RUN/record.json``, beside it the ranks of every test event, the training curve
+and the model. All of a run's files appear at once or not at all.
+"""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from cpbench.data.protocol import Protocol
+from cpbench.errors import UsageError
+
+SCHEMA_VERSION = 1
+FILE_NAME = "record.json"
+ORACLE = "oracle"
+"""The name under which the best attainable result of a simulated dataset is recorded; no model has it."""
+
+
+class Frozen(BaseModel):
+    model_config = ConfigDict(frozen=True)
+
+
+class Metrics(Frozen):
+    """Metrics by name (``HR@10``); the validation part holds the accuracy metrics only."""
+
+    valid: dict[str, float | None] = {}
+    test: dict[str, float | None]
+
+
+class Cost(Frozen):
+    """What the run took. Seconds are wall-clock; `fit_seconds` includes validation and every resumption."""
+
+    fit_seconds: float
+    evaluate_seconds: float
+    """Ranking the test events and computing their metrics."""
+    epochs: int
+    """0 for models that no loop trains."""
+    best_epoch: int
+    peak_rss_bytes: int
+    """Largest resident memory of the process during this cell."""
+    parameters: int
+    """How many numbers were learned."""
+
+
+class Machine(Frozen):
+    """The kind of machine; never its name or its user's."""
+
+    cpu: str
+    threads: int
+    device: str
+    system: str
+
+
+class RunRecord(Frozen):
+    """One model, trained once on one dataset under one protocol with one seed."""
+
+    schema_version: int = SCHEMA_VERSION
+    model: str
+    dataset: str
+    protocol: Protocol
+    seed: int
+    recipe: str
+    config: dict[str, Any]
+    """Every key of the model and of its training."""
+    config_sources: dict[str, str]
+    """Of every key: "default", the recipe and its source, or "--set"."""
+    information: list[str]
+    """What the model uses beside item ids."""
+    metrics: Metrics
+    notes: dict[str, float]
+    """Facts about the test events: how many, without history, with targets seen before or unseen in training."""
+    cost: Cost
+    dataset_fingerprint: str
+    dataset_counts: dict[str, int]
+    versions: dict[str, str]
+    machine: Machine
+    commit: str | None
+    """Of the cpbench source; None when it runs from an installed package."""
+    dirty: bool | None
+    """Whether that source had uncommitted changes."""
+    command: str
+    started: str = Field(description="UTC, ISO 8601")
+    finished: str = Field(description="UTC, ISO 8601")
+
+    @property
+    def overrides(self) -> dict[str, Any]:
+        """The keys that were set by hand."""
+        return {key: self.config[key] for key, source in sorted(self.config_sources.items())
+                if source == "--set" and key in self.config}
+
+
+def load_record(folder: Path) -> RunRecord:
+    """Read ``record.json`` in `folder`. Raises UsageError when it is missing, damaged or of another schema."""
+    path = folder / FILE_NAME
+    try:
+        document = json.loads(path.read_text(encoding="utf-8"))
+        version = document.get("schema_version") if isinstance(document, dict) else None
+        if isinstance(version, int) and version != SCHEMA_VERSION:
+            age = "a newer" if version > SCHEMA_VERSION else "an older"
+            raise UsageError(f"{path} was written by {age} cpbench (record schema {version}, this one reads "
+                             f"{SCHEMA_VERSION}); repeat the run with --force")
+        return RunRecord.model_validate(document)
+    except OSError as error:
+        raise UsageError(f"{path} cannot be read: {error.strerror or error}") from error
+    except ValidationError as error:
+        places = ", ".join(sorted({".".join(map(str, detail["loc"])) or "the document"
+                                   for detail in error.errors(include_url=False)}))
+        raise UsageError(f"{path} is not a run record (wrong or missing: {places}); repeat the run with --force"
+                         ) from error
+    except ValueError as error:
+        raise UsageError(f"{path} is damaged ({error}); repeat the run with --force") from error
