@@ -2,13 +2,13 @@
 
 import os
 import platform
-import resource
 import shlex
 import subprocess
 import sys
 from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -20,6 +20,13 @@ from cpbench.report.record import Machine
 
 def utc_now() -> str:
     return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+def circumstances(device: torch.device) -> dict[str, Any]:
+    """The fields of a RunRecord that do not depend on the run, `finished` being now."""
+    commit, dirty = source()
+    return {"versions": versions(), "machine": machine(device), "commit": commit, "dirty": dirty,
+            "command": command_line(), "finished": utc_now()}
 
 
 def versions() -> dict[str, str]:
@@ -87,5 +94,7 @@ def peak_memory() -> int:
                 return int(line.split()[1]) * 1024
     except OSError:
         pass
+    import resource  # absent on Windows
+
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak if sys.platform == "darwin" else peak * 1024

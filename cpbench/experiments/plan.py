@@ -1,0 +1,160 @@
+"""What `cpbench run` is asked to do, as cells: one model on one dataset under one protocol with one seed."""
+
+import hashlib
+import json
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from cpbench.data import catalogue
+from cpbench.data.protocol import Protocol
+from cpbench.errors import UsageError, unknown
+from cpbench.experiments.recipes import (
+    DEFAULTS,
+    TUNED,
+    Resolved,
+    choose_recipe,
+    known_keys,
+    nearest,
+    recipe_names,
+    resolve,
+)
+from cpbench.models.base import Recommender
+from cpbench.models.registry import model_class, model_names
+
+UNITS = {"": 1, "s": 1, "m": 60, "min": 60, "h": 3600, "d": 86400}
+SPLITS = ("leave-one-out", "temporal")
+PAPER = "paper"
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One run to be done: everything that decides its numbers but the data themselves."""
+
+    dataset: str
+    protocol: Protocol
+    model_name: str
+    model_class: type[Recommender]
+    settings: Resolved
+    seed: int
+
+    @property
+    def run_name(self) -> str:
+        """``tuned-seed1``; settings given by hand add a short hash of them."""
+        name = f"{self.settings.recipe}-seed{self.seed}"
+        if self.settings.overrides:
+            text = json.dumps(self.settings.overrides, sort_keys=True)
+            name += f"-{hashlib.sha256(text.encode()).hexdigest()[:8]}"
+        return name
+
+    @property
+    def label(self) -> str:
+        return f"{self.model_name} on {self.dataset} ({self.run_name})"
+
+    def folder(self, results: Path) -> Path:
+        """``results/DATASET/PROTOCOL/MODEL/RUN``."""
+        return run_folder(results, self.dataset, self.protocol, self.model_name, self.run_name)
+
+
+def run_folder(results: Path, dataset: str, protocol: Protocol, model: str, run: str) -> Path:
+    parts = (dataset, protocol_name(protocol), model, run)
+    return results.joinpath(*(re.sub(r"[^\w.,=+-]", "_", part) for part in parts))
+
+
+def protocol_name(protocol: Protocol) -> str:
+    """A folder name that says everything in which the protocol differs from plain leave-one-out or temporal.
+
+    >>> protocol_name(Protocol(serving_lag=900, exclude_seen=False))
+    'leave-one-out,lag=900,seen=kept'
+    """
+    name: str = protocol.split
+    if protocol.serving_lag:
+        name += f",lag={protocol.serving_lag}"
+    if not protocol.exclude_seen:
+        name += ",seen=kept"
+    default = Protocol()
+    if protocol.targets_per_user != default.targets_per_user:
+        name += f",targets={protocol.targets_per_user}"
+    if protocol.holdout != default.holdout:
+        name += f",holdout={protocol.holdout:g}"
+    return name
+
+
+def parse_lag(text: str) -> int:
+    """``900``, ``900s``, ``15m``, ``1h`` or ``1d`` in seconds."""
+    match = re.fullmatch(r"(\d+)\s*([a-z]*)", text.strip().lower())
+    if match is None or match[2] not in UNITS:
+        raise UsageError(f"--serving-lag {text!r} is not a length of time; write 900, 900s, 15m, 1h or 1d")
+    return int(match[1]) * UNITS[match[2]]
+
+
+def parse_seeds(text: str) -> list[int]:
+    """``"1,2,3"`` -> ``[1, 2, 3]``."""
+    parts = [part.strip() for part in text.split(",") if part.strip()]
+    if not parts or not all(re.fullmatch(r"\d{1,18}", part) for part in parts):
+        raise UsageError(f"--seeds {text!r} is not a list of whole numbers from 0 up, as in --seeds 1,2,3")
+    return list(dict.fromkeys(map(int, parts)))
+
+
+def plan(models: Sequence[str], datasets: Sequence[str], seeds: Sequence[int], recipe: str = TUNED,
+         overrides: Mapping[str, Any] | None = None, split: str = "leave-one-out", serving_lag: int = 0,
+         exclude_seen: bool | None = None) -> list[Cell]:
+    """All cells, datasets outermost, after everything that can be checked without data was checked.
+
+    A model that lacks `recipe` gets its tuned one; an override goes to the models that have its key. `exclude_seen`
+    None means the dataset's default. Raises UsageError.
+    """
+    overrides = overrides or {}
+    if not models:
+        raise UsageError(f"no model was named; known: {', '.join(model_names())}")
+    classes = {name: model_class(name) for name in models}
+    _check_recipe(recipe, classes)
+    _check_keys(overrides, classes)
+    if split not in SPLITS:
+        raise unknown("split", split, SPLITS)
+    for dataset in datasets:
+        if dataset not in catalogue.known_names():
+            raise unknown("dataset", dataset, catalogue.known_names())
+        if not catalogue.is_ready(dataset):
+            raise UsageError(f"dataset {dataset!r} is not prepared yet: run `cpbench download {dataset}`")
+    cells = []
+    for dataset in datasets:
+        seen = catalogue.exclude_seen_default(dataset) if exclude_seen is None else exclude_seen
+        protocol = Protocol.model_validate({"split": split, "serving_lag": serving_lag, "exclude_seen": seen})
+        for name, found in classes.items():
+            own = {key: value for key, value in overrides.items() if key in known_keys(found)}
+            settings = resolve(found, choose_recipe(found, recipe), dataset, own)
+            cells += [Cell(dataset, protocol, name, found, settings, seed) for seed in seeds]
+    return cells
+
+
+def explain(cells: Sequence[Cell], recipe: str, overrides: Mapping[str, Any]) -> list[str]:
+    """What the plan did that was not asked for in so many words: recipes replaced, overrides that do not apply."""
+    models = {cell.model_name: cell for cell in cells}
+    lines = [f"{name} has no recipe {recipe!r}: its {cell.settings.recipe!r} is used"
+             for name, cell in models.items() if cell.settings.recipe != recipe]
+    for key in overrides:
+        without = [name for name, cell in models.items() if key not in known_keys(cell.model_class)]
+        if without:
+            lines.append(f"--set {key} does not apply to {', '.join(without)}")
+    return lines
+
+
+def _check_recipe(recipe: str, classes: Mapping[str, type[Recommender]]) -> None:
+    """A recipe must belong to one of the models at least; `tuned` always passes (class defaults stand in)."""
+    shipped = {name for found in classes.values() for name in recipe_names(found)}
+    if recipe in shipped | {TUNED}:
+        return
+    if recipe == PAPER:
+        raise UsageError(f"no recipe 'paper' for {', '.join(classes)}; use --recipe {TUNED}")
+    raise unknown("recipe", recipe, (shipped | {TUNED, PAPER}) - {DEFAULTS})
+
+
+def _check_keys(overrides: Mapping[str, Any], classes: Mapping[str, type[Recommender]]) -> None:
+    """Every overridden key must be known to one of the models at least."""
+    known = sorted({key for found in classes.values() for key in known_keys(found)})
+    wrong = [f"{key!r}{nearest(key, known)}" for key in overrides if key not in known]
+    if wrong:
+        raise UsageError(f"--set: no setting of {', '.join(classes)} is called {'; '.join(wrong)}")

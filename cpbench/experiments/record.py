@@ -1,0 +1,40 @@
+"""Writing a RunRecord with the evidence beside it: a run's folder appears whole or not at all."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+from polars.exceptions import PolarsError
+from pydantic_core import to_json
+from safetensors import SafetensorError
+
+from cpbench.data.protocol import Events
+from cpbench.errors import CpbenchError
+from cpbench.files import atomic_folder
+from cpbench.models.base import Recommender
+from cpbench.report.record import FILE_NAME, RunRecord, load_record
+
+__all__ = ["RunRecord", "load_record", "write_run"]
+
+
+def write_run(folder: Path, record: RunRecord, events: Events | None = None, ranks: np.ndarray | None = None,
+              curve: Sequence[dict[str, Any]] = (), model: Recommender | None = None) -> None:
+    """Write record.json and, where given, ranks.parquet, curve.json and model/ as one new folder.
+
+    ranks.parquet has one row per test event: `user` (dense index), `target` (position of the target among the
+    dataset's interactions) and `rank` float64 (a half where scores tie, infinity for a miss).
+    Raises CpbenchError when the disk is full or cannot be written.
+    """
+    try:
+        with atomic_folder(folder) as temporary:
+            if ranks is not None and events is not None:
+                table = pl.DataFrame({"user": events.users.astype(np.int32), "target": events.target, "rank": ranks})
+                table.write_parquet(temporary / "ranks.parquet")
+                (temporary / "curve.json").write_bytes(to_json(list(curve), indent=1, inf_nan_mode="null") + b"\n")
+            if model is not None:
+                model.save(temporary / "model")
+            (temporary / FILE_NAME).write_text(record.model_dump_json(indent=2) + "\n", encoding="utf-8")
+    except (SafetensorError, PolarsError) as error:  # both libraries wrap the disk's error in their own
+        raise CpbenchError(f"cannot write {folder}: {error}; nothing was left behind") from error

@@ -1,0 +1,193 @@
+"""Runs cells: skip what is done, continue what was interrupted, record what was found; one failure stops no other.
+
+While a cell is being trained, ``RUN.unfinished/`` beside its folder holds the training state; it goes when the record
+is there. A lock lets only one process work on a cell.
+"""
+
+import json
+import os
+import shutil
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import groupby
+from pathlib import Path
+from typing import Literal, Protocol
+
+import torch
+
+from cpbench.data import catalogue
+from cpbench.data.protocol import Split, split
+from cpbench.errors import CpbenchError, UsageError
+from cpbench.evaluation.evaluate import evaluate
+from cpbench.experiments import environment
+from cpbench.experiments.ceiling import record_ceiling
+from cpbench.experiments.lock import only_one
+from cpbench.experiments.plan import Cell
+from cpbench.experiments.record import RunRecord, load_record, write_run
+from cpbench.files import write_json
+from cpbench.models.base import Facts, NeuralRecommender, Recommender
+from cpbench.report.record import FILE_NAME, Cost, Metrics
+from cpbench.training import allocator
+from cpbench.training.loop import EpochReport, TrainingResult, choose_device, seed_everything, train
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of a cell; `record` unless it failed, `error` if it did."""
+
+    cell: Cell
+    status: Literal["done", "skipped", "failed"]
+    folder: Path
+    record: RunRecord | None = None
+    error: CpbenchError | None = None
+
+
+class Watcher(Protocol):
+    """Who is told how far the runs have come."""
+
+    def say(self, text: str) -> None: ...
+    def warn(self, text: str) -> None: ...
+    def begin(self, cell: Cell) -> None: ...
+    def epoch(self, report: EpochReport) -> None: ...
+    def end(self, outcome: Outcome) -> None: ...
+
+
+def run(cells: Sequence[Cell], results: Path, watcher: Watcher, force: bool = False,
+        device: str = "auto") -> list[Outcome]:
+    """Run all cells, in order. Raises UsageError when `results` cannot be written or `device` is not there."""
+    target = choose_device(device)
+    _check_writable(results)
+    allocator.tune()
+    outcomes = []
+    for (dataset, protocol), group in groupby(cells, lambda cell: (cell.dataset, cell.protocol)):
+        part: Split | None = None
+        for cell in group:
+            watcher.begin(cell)
+            folder = cell.folder(results)
+            try:
+                if part is None:
+                    part = split(catalogue.load(dataset), protocol)
+                    record_ceiling(part, results, watcher.say)
+                outcome = _run_cell(cell, part, folder, watcher, force, target)
+            except Exception as error:
+                if os.environ.get("CPBENCH_DEBUG"):
+                    raise
+                outcome = Outcome(cell, "failed", folder, error=_sentence(error))
+            outcomes.append(outcome)
+            watcher.end(outcome)
+    return outcomes
+
+
+def _sentence(error: Exception) -> CpbenchError:
+    if isinstance(error, CpbenchError):
+        return error
+    return CpbenchError(f"{type(error).__name__}: {str(error).strip() or 'no message'} "
+                        "(set CPBENCH_DEBUG=1 for the details)")
+
+
+def _check_writable(results: Path) -> None:
+    """Before hours of training, not after."""
+    try:
+        results.mkdir(parents=True, exist_ok=True)
+        probe = results / f".probe-{os.getpid()}"
+        probe.touch()
+        probe.unlink()
+    except OSError as error:
+        raise UsageError(f"the results folder {results} cannot be written ({error.strerror or error}); "
+                         "choose another with --results DIR") from error
+
+
+def _run_cell(cell: Cell, part: Split, folder: Path, watcher: Watcher, force: bool, device: torch.device) -> Outcome:
+    with only_one(folder, watcher.say):
+        if not force:
+            record = _finished(cell, part, folder, watcher)
+            if record is not None:
+                return Outcome(cell, "skipped", folder, record)
+        for leftover in folder.parent.glob(f".{folder.name}.*"):  # of a process that was killed while writing
+            if leftover.is_dir():
+                shutil.rmtree(leftover, ignore_errors=True)
+        unfinished = folder.with_name(f"{folder.name}.unfinished")
+        started = _open(unfinished, cell, part, watcher, force)
+        record = _train_and_record(cell, part, folder, unfinished / "training", started, watcher, device)
+        shutil.rmtree(unfinished, ignore_errors=True)
+        return Outcome(cell, "done", folder, record)
+
+
+def _finished(cell: Cell, part: Split, folder: Path, watcher: Watcher) -> RunRecord | None:
+    """The record of this very run, if there is one: same data and same settings."""
+    if not (folder / FILE_NAME).exists():
+        return None
+    record = load_record(folder)
+    if record.dataset_fingerprint != part.dataset.fingerprint:
+        watcher.say(f"the data have changed since this run was recorded ({record.dataset_fingerprint} then, "
+                    f"{part.dataset.fingerprint} now): running it again")
+        return None
+    if record.config != json.loads(json.dumps(cell.settings.config)):
+        watcher.say("the recipe has changed since this run was recorded: running it again")
+        return None
+    return record
+
+
+def _open(unfinished: Path, cell: Cell, part: Split, watcher: Watcher, force: bool) -> str:
+    """Prepare the folder of the training state; returns when the run was first started.
+
+    A state that belongs to other data or settings, or that --force disowns, is discarded.
+    """
+    identity = {"dataset_fingerprint": part.dataset.fingerprint, "config": cell.settings.config}
+    note = unfinished / "run.json"
+    try:
+        document = json.loads(note.read_text(encoding="utf-8"))
+        if not force and {key: document[key] for key in identity} == json.loads(json.dumps(identity)):
+            if (unfinished / "training").exists():
+                watcher.say("continuing where it was interrupted")
+            return str(document["started"])
+    except (OSError, ValueError, KeyError, TypeError):
+        pass  # there is none, or none that can be trusted
+    shutil.rmtree(unfinished, ignore_errors=True)
+    started = environment.utc_now()
+    write_json(note, {**identity, "started": started})
+    return started
+
+
+def _train_and_record(cell: Cell, part: Split, folder: Path, state: Path, started: str, watcher: Watcher,
+                      device: torch.device) -> RunRecord:
+    environment.forget_peak_memory()
+    seed_everything(cell.seed, 0)
+    try:
+        model = cell.model_class(cell.settings.model, Facts.of(part.dataset))
+    except ValueError as error:  # settings that are valid one by one, but not together
+        raise UsageError(f"{cell.model_name} cannot be built with these settings: {error}") from error
+    result = _fit(model, cell, part, state, watcher, device)
+    valid = evaluate(model, part, part.valid, only_accuracy=True)
+    test = evaluate(model, part, part.test)
+    record = RunRecord(
+        model=cell.model_name,
+        dataset=cell.dataset,
+        protocol=cell.protocol,
+        seed=cell.seed,
+        recipe=cell.settings.recipe,
+        config=cell.settings.config,
+        config_sources=cell.settings.sources,
+        information=model.information,
+        metrics=Metrics(valid=valid.metrics, test=test.metrics),
+        notes=test.notes,
+        cost=Cost(fit_seconds=result.fit_seconds, evaluate_seconds=test.seconds, epochs=result.epochs,
+                  best_epoch=result.best_epoch, peak_rss_bytes=environment.peak_memory(),
+                  parameters=model.n_parameters),
+        dataset_fingerprint=part.dataset.fingerprint,
+        dataset_counts=part.dataset.counts(),
+        started=started,
+        **environment.circumstances(device),
+    )
+    write_run(folder, record, part.test, test.ranks, result.curve, model)
+    return record
+
+
+def _fit(model: Recommender, cell: Cell, part: Split, state: Path, watcher: Watcher,
+         device: torch.device) -> TrainingResult:
+    if isinstance(model, NeuralRecommender) and cell.settings.training is not None:
+        return train(model, part, cell.settings.training, cell.seed, state, watcher.epoch, str(device))
+    begun = time.perf_counter()
+    model.fit(part, cell.seed)
+    return TrainingResult([], 0, 0, time.perf_counter() - begun)
