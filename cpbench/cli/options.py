@@ -9,6 +9,7 @@ Json = Annotated[bool, typer.Option("--json", help="Print exactly one JSON docum
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Say nothing but results, warnings and errors.")]
 Results = Annotated[Path, typer.Option("--results", metavar="DIR", help="Folder of the run records.")]
 Force = Annotated[bool, typer.Option("--force", help="Do it again even where it is already done.")]
+Datasets = Annotated[str | None, typer.Option("--dataset", metavar="D[,D...]", help="Datasets, separated by commas.")]
 
 DEFAULT_RESULTS = Path("results")
 

@@ -1,5 +1,106 @@
-"""`cpbench run`."""
+"""`cpbench run`: train, evaluate once on test, write records."""
+
+import shlex
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from cpbench.cli.options import DEFAULT_RESULTS, Datasets, Force, Json, Quiet, Results, comma_separated
+
+if TYPE_CHECKING:
+    from cpbench.experiments.runner import Outcome
+
+EPILOG = """Examples:
+
+`cpbench run --model popularity,sasrec,climber-pilot`  on every downloaded dataset, or on `streaming`
+
+`cpbench run --model sasrec --dataset amazon-beauty --seeds 1,2,3 --set loss=bce --set width=32`
+
+`cpbench run --model climber-pilot --dataset ml-1m --recipe paper --serving-lag 60s`"""
 
 
-def command() -> None:
-    """In preparation."""
+def command(
+    models: Annotated[str, typer.Option("--model", metavar="M[,M...]", help="Models, separated by commas.")],
+    datasets: Datasets = None,
+    seeds: Annotated[str, typer.Option("--seeds", metavar="1,2,3", help="One run a seed.")] = "1",
+    recipe: Annotated[str, typer.Option(
+        "--recipe", metavar="paper|tuned", help="Which of a model's recipes.")] = "tuned",
+    settings: Annotated[list[str] | None, typer.Option(
+        "--set", metavar="KEY=VALUE", help="Override a setting of model or training; may be repeated.")] = None,
+    split: Annotated[str, typer.Option(
+        "--split", metavar="leave-one-out|temporal", help="What is training, validation and test.")] = "leave-one-out",
+    serving_lag: Annotated[str, typer.Option(
+        "--serving-lag", metavar="TIME", help="Hide the last 900, 15m, 1h or 1d before a test event.")] = "0",
+    exclude_seen: Annotated[bool | None, typer.Option(
+        "--exclude-seen/--include-seen", help="Take seen items out of the ranking; else as the dataset says.")] = None,
+    device: Annotated[str, typer.Option("--device", metavar="auto|cpu|cuda", help="Where to compute.")] = "auto",
+    results: Results = DEFAULT_RESULTS,
+    force: Force = False,
+    as_json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Train models, evaluate them once on test, and record every run.
+
+    Without --dataset: on every dataset that has been downloaded, or on the simulated `streaming` when none has.
+    Runs that are recorded already are skipped, interrupted ones continue.
+    """
+    from cpbench.cli.console import Output
+    from cpbench.experiments.plan import default_datasets, explain, parse_lag, parse_seeds, plan
+    from cpbench.experiments.recipes import parse_settings
+
+    output = Output(as_json, quiet)
+    chosen = default_datasets() if datasets is None else list(dict.fromkeys(comma_separated(datasets)))
+    overrides = parse_settings(settings or [])
+    cells = plan(comma_separated(models), chosen, parse_seeds(seeds), recipe, overrides, split,
+                 parse_lag(serving_lag), exclude_seen)
+    reason = "" if datasets is not None else " (no --dataset was given: all that are downloaded, else streaming)"
+    output.note(f"datasets: {', '.join(chosen)}{reason}")
+    for line in explain(cells, recipe, overrides):
+        output.note(line)
+
+    from rich.progress import BarColumn, TextColumn, TimeElapsedColumn
+
+    from cpbench.cli.live import LiveWatcher
+    from cpbench.experiments.runner import run
+
+    with output.progress(TextColumn("{task.description}"), BarColumn(bar_width=16),
+                         TextColumn("{task.fields[state]}"), TimeElapsedColumn()) as progress:
+        outcomes = run(cells, results, LiveWatcher(output, progress, len(cells)), force, device)
+    output.result(_document(outcomes, results), _table(outcomes))
+    only = "" if datasets is None else f" --dataset {','.join(chosen)}"
+    where = "" if results == DEFAULT_RESULTS else f" --results {shlex.quote(str(results))}"
+    output.note(f"records: {results}\ntable: cpbench report{only}{where}")
+    failures = [outcome.error for outcome in outcomes if outcome.error is not None]
+    if failures:  # bad usage only when nothing else went wrong
+        raise typer.Exit(min(error.exit_code for error in failures))
+
+
+def _document(outcomes: list["Outcome"], results: Path) -> dict[str, Any]:
+    return {"results": str(results), "runs": [{
+        "dataset": outcome.cell.dataset,
+        "model": outcome.cell.model_name,
+        "seed": outcome.cell.seed,
+        "status": outcome.status,
+        "folder": str(outcome.folder),
+        "error": None if outcome.error is None else str(outcome.error),
+        "record": None if outcome.record is None else outcome.record.model_dump(mode="json"),
+    } for outcome in outcomes]}
+
+
+def _table(outcomes: list["Outcome"]) -> Any:
+    from rich.markup import escape
+    from rich.table import Table
+
+    from cpbench.cli.live import figure
+
+    table = Table("dataset", "model", "run", "state", "HR@10", "NDCG@10", "fit seconds")
+    for column in table.columns[4:]:
+        column.justify = "right"
+    for outcome in outcomes:
+        cells = [outcome.cell.dataset, outcome.cell.model_name, outcome.cell.run_name, outcome.status]
+        if outcome.record is not None:
+            record = outcome.record
+            cells += [figure(record, "HR@10"), figure(record, "NDCG@10"), f"{record.cost.fit_seconds:.1f}"]
+        table.add_row(*map(escape, cells))
+    return table

@@ -27,6 +27,7 @@ from cpbench.models.registry import model_class, model_names
 UNITS = {"": 1, "s": 1, "m": 60, "min": 60, "h": 3600, "d": 86400}
 SPLITS = ("leave-one-out", "temporal")
 PAPER = "paper"
+SIMULATED = "streaming"
 
 
 @dataclass(frozen=True)
@@ -109,6 +110,8 @@ def plan(models: Sequence[str], datasets: Sequence[str], seeds: Sequence[int], r
     overrides = overrides or {}
     if not models:
         raise UsageError(f"no model was named; known: {', '.join(model_names())}")
+    if not datasets:
+        raise UsageError(f"no dataset was named; known: {', '.join(catalogue.known_names())}")
     classes = {name: model_class(name) for name in models}
     _check_recipe(recipe, classes)
     _check_keys(overrides, classes)
@@ -128,6 +131,11 @@ def plan(models: Sequence[str], datasets: Sequence[str], seeds: Sequence[int], r
             settings = resolve(found, choose_recipe(found, recipe), dataset, own)
             cells += [Cell(dataset, protocol, name, found, settings, seed) for seed in seeds]
     return cells
+
+
+def default_datasets() -> list[str]:
+    """What a run without a dataset runs on: all that were downloaded or prepared, or the simulated one."""
+    return catalogue.ready_names() or [SIMULATED]
 
 
 def explain(cells: Sequence[Cell], recipe: str, overrides: Mapping[str, Any]) -> list[str]:

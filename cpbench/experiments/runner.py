@@ -68,7 +68,7 @@ def run(cells: Sequence[Cell], results: Path, watcher: Watcher, force: bool = Fa
             try:
                 if part is None:
                     part = split(catalogue.load(dataset), protocol)
-                    record_ceiling(part, results, watcher.say)
+                    _try_ceiling(part, results, watcher)
                 outcome = _run_cell(cell, part, folder, watcher, force, target)
             except Exception as error:
                 if os.environ.get("CPBENCH_DEBUG"):
@@ -77,6 +77,13 @@ def run(cells: Sequence[Cell], results: Path, watcher: Watcher, force: bool = Fa
             outcomes.append(outcome)
             watcher.end(outcome)
     return outcomes
+
+
+def _try_ceiling(part: Split, results: Path, watcher: Watcher) -> None:
+    try:
+        record_ceiling(part, results, watcher.say)
+    except CpbenchError as error:  # the models' own numbers do not depend on it
+        watcher.warn(f"the ceiling of {part.dataset.name} was not recorded: {error}")
 
 
 def _sentence(error: Exception) -> CpbenchError:

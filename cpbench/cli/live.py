@@ -1,0 +1,86 @@
+"""Live progress of runs on standard error: a bar where a terminal watches, else a plain line now and then."""
+
+import time
+from typing import Any
+
+from rich.markup import escape
+
+from cpbench.cli.console import Output
+from cpbench.experiments.plan import Cell
+from cpbench.experiments.runner import Outcome
+from cpbench.report.record import RunRecord
+from cpbench.training.loop import SELECTION_METRIC, EpochReport
+
+SECONDS_BETWEEN_LINES = 10.0
+
+
+class LiveWatcher:
+    """Tells of `total` cells through `output`, with `progress` (a rich Progress) where a terminal watches."""
+
+    def __init__(self, output: Output, progress: Any, total: int) -> None:
+        self.output = output
+        self.progress = progress
+        self.total = total
+        self.begun = 0
+        self.bar = progress.add_task("", total=None)
+        self.label = ""
+        self.best = 0.0
+        self.seconds: list[float] = []
+        self.last_line = 0.0
+
+    def say(self, text: str) -> None:
+        self.output.note(f"  {text}")
+
+    def warn(self, text: str) -> None:
+        self.output.warn(text)
+
+    def begin(self, cell: Cell) -> None:
+        self.begun += 1
+        self.label, self.best, self.seconds, self.last_line = cell.label, 0.0, [], 0.0
+        self.output.note(f"[{self.begun}/{self.total}] {cell.label}")
+        self.progress.reset(self.bar, total=None, description=escape(cell.label), state="")
+
+    def epoch(self, report: EpochReport) -> None:
+        self.seconds.append(report.seconds)
+        if report.valid is not None:
+            self.best = max(self.best, report.valid[SELECTION_METRIC])
+        state = self._state(report)
+        self.progress.update(self.bar, total=report.epochs, completed=report.epoch, state=escape(state))
+        quiet_for = time.monotonic() - self.last_line
+        if not self.output.err.is_terminal and (len(self.seconds) == 1 or quiet_for >= SECONDS_BETWEEN_LINES):
+            self.last_line = time.monotonic()
+            self.say(state)
+
+    def _state(self, report: EpochReport) -> str:
+        parts = [f"epoch {report.epoch}/{report.epochs}", f"loss {report.loss:.4f}"]
+        if report.valid is not None:
+            parts.append(f"valid {SELECTION_METRIC} {report.valid[SELECTION_METRIC]:.4f}")
+        parts.append(f"best {self.best:.4f} in epoch {report.best_epoch}")
+        left = (report.epochs - report.epoch) * sum(self.seconds) / len(self.seconds)
+        return ", ".join([*parts, f"at most {clock(left)} left"])
+
+    def end(self, outcome: Outcome) -> None:
+        self.progress.reset(self.bar, total=None, description="", state="", visible=True)
+        if outcome.error is not None:
+            text = f"{outcome.cell.label}: {outcome.error}"
+            self.output.err.print(f"[bold red]failed:[/] {escape(text)}", highlight=False, soft_wrap=True)
+        elif outcome.record is not None and outcome.status == "skipped":
+            self.say("already done, skipped (--force repeats it)")
+        elif outcome.record is not None:
+            record, cost = outcome.record, outcome.record.cost
+            epochs = f", {cost.epochs} epochs (best {cost.best_epoch})" if cost.epochs else ""
+            self.say(f"test HR@10 {figure(record, 'HR@10')}, NDCG@10 {figure(record, 'NDCG@10')}{epochs}, "
+                     f"fitted in {clock(cost.fit_seconds)}")
+
+
+def figure(record: RunRecord, metric: str) -> str:
+    """A test metric as it is printed."""
+    value = record.metrics.test.get(metric)
+    return "-" if value is None else f"{value:.4f}"
+
+
+def clock(seconds: float) -> str:
+    """``0:07``, ``12:30`` or ``1:02:03``."""
+    minutes, second = divmod(round(seconds), 60)
+    hours, minute = divmod(minutes, 60)
+    return f"{hours}:{minute:02}:{second:02}" if hours else f"{minute}:{second:02}"
