@@ -1,7 +1,48 @@
 """`cpbench datasets`: what there is, ready or not."""
 
+from typing import Any
+
+from cpbench.cli.console import Output
 from cpbench.cli.options import Json
 
 
 def command(as_json: Json = False) -> None:
-    """List the datasets."""
+    """List the datasets: public ones, the simulated one, and your own."""
+    from rich.box import SIMPLE
+    from rich.console import Group
+    from rich.markup import escape
+    from rich.table import Table
+
+    from cpbench.data import catalogue
+
+    rows = [_row(name) for name in catalogue.known_names()]
+    table = Table("dataset", "kind", "ready", "users", "items", "interactions", box=SIMPLE)
+    about = Table("dataset", "title", "licence", box=SIMPLE)
+    for column in table.columns[3:]:
+        column.justify = "right"
+    for row in rows:
+        counts = row["counts"] or {}
+        table.add_row(row["name"], row["kind"], "yes" if row["ready"] else "no",
+                      *(f"{counts[key]:,}" if key in counts else "" for key in ("users", "items", "interactions")))
+        about.add_row(row["name"], escape(row["title"]), escape(row["licence"]))
+    Output(as_json).result({"datasets": rows}, Group(table, about))
+
+
+def _row(name: str) -> dict[str, Any]:
+    from cpbench.data import catalogue
+    from cpbench.data.card import cards
+
+    card = cards().get(name)
+    ready = catalogue.is_ready(name)
+    manifest = catalogue.manifest(name) if ready and catalogue.is_prepared(name) else {}
+    expected = card.expected.model_dump() if card and card.expected else None
+    return {
+        "name": name,
+        "title": card.title if card else manifest.get("title", name),
+        "kind": card.kind if card else "own",
+        "ready": ready,
+        "counts": manifest.get("counts", expected),
+        "licence": card.licence if card else manifest.get("licence", ""),
+        "attributes": card.attributes if card else manifest.get("attributes", []),
+        "warnings": manifest.get("warnings", []),
+    }

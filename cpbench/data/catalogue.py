@@ -16,7 +16,8 @@ def prepared_folder(name: str) -> Path:
     return home() / "prepared" / name
 
 
-def _prepared(name: str) -> bool:
+def is_prepared(name: str) -> bool:
+    """Whether the files of a prepared dataset lie in the cache."""
     return (prepared_folder(name) / "manifest.json").is_file()
 
 
@@ -26,7 +27,7 @@ def own_names() -> list[str]:
         found = sorted(entry.name for entry in (home() / "prepared").iterdir() if not entry.name.startswith("."))
     except OSError:  # nothing was ever prepared
         return []
-    return [name for name in found if name not in cards() and _prepared(name)]
+    return [name for name in found if name not in cards() and is_prepared(name)]
 
 
 def public_names() -> list[str]:
@@ -41,14 +42,14 @@ def known_names() -> list[str]:
 
 def ready_names() -> list[str]:
     """Public datasets and the user's own that are prepared; never `streaming`."""
-    return [*(name for name in public_names() if _prepared(name)), *own_names()]
+    return [*(name for name in public_names() if is_prepared(name)), *own_names()]
 
 
 def is_ready(name: str) -> bool:
     """Whether `load` would succeed without a download; a simulated dataset is always ready."""
     if name in cards() and cards()[name].kind == "simulated":
         return True
-    return name in known_names() and _prepared(name)
+    return name in known_names() and is_prepared(name)
 
 
 def load(name: str) -> Dataset:
@@ -62,7 +63,7 @@ def load(name: str) -> Dataset:
         from cpbench.data.streaming import load_or_generate
 
         return load_or_generate(prepared_folder(name))
-    if not _prepared(name):
+    if not is_prepared(name):
         raise UsageError(f"dataset {name!r} is not prepared yet: run `cpbench download {name}`")
     return Dataset.load(prepared_folder(name))
 

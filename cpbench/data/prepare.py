@@ -59,17 +59,19 @@ def assemble(name: str, raw: pl.DataFrame, items: Items, filters: Filters, facts
     index = pl.DataFrame({"item": item_ids, "item_index": np.arange(len(item_ids), dtype=np.int32)})
     ordered = ordered.join(index, on="item", how="left", maintain_order="left")
     lengths = np.bincount(ordered["user_index"].to_numpy(), minlength=len(user_ids))
+    table = _item_table(item_ids, items(item_ids))
     return Dataset(
         name=name,
         items=ordered["item_index"].to_numpy(),
         times=ordered["time"].to_numpy(),
         offsets=np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64),
         user_ids=user_ids.rename("id"),
-        item_table=_item_table(item_ids, items(item_ids)),
+        item_table=table,
         manifest={
             **facts,
             "filters": filters.model_dump(),
             "raw_counts": _count(raw).model_dump(),
+            "attributes": [column for column, kind in table.schema.items() if isinstance(kind, pl.List)],
             "users_with_one_interaction": int((lengths == 1).sum()),
             "cpbench": __version__,
         },

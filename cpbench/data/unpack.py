@@ -20,7 +20,8 @@ RATIO = 60
 """Above the floor, an archive may unpack to at most this many times its size (text packs 3 to 15 times)."""
 CHUNK = 1 << 20
 
-DAMAGED = (zipfile.BadZipFile, gzip.BadGzipFile, EOFError, zlib.error)
+DAMAGED = (zipfile.BadZipFile, gzip.BadGzipFile, EOFError, zlib.error, RuntimeError)
+"""RuntimeError: a member is encrypted, or packed by a method that Python does not know."""
 
 
 def limit(archive: Path) -> int:

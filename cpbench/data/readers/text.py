@@ -1,6 +1,7 @@
 """Delimited text without quoting, as the classical datasets ship it."""
 
 import io
+import re
 from collections.abc import Collection, Mapping
 
 import polars as pl
@@ -9,6 +10,7 @@ from cpbench.errors import UsageError
 
 Columns = Mapping[str, type[pl.DataType]]
 """Column names in order -> pl.String or pl.Int64."""
+WHOLE = re.compile(r"\s*[+-]?[0-9]+")
 
 
 def delimited(content: bytes, name: str, separator: str, columns: Columns, *, header: bool = False,
@@ -27,6 +29,8 @@ def delimited(content: bytes, name: str, separator: str, columns: Columns, *, he
     try:
         frame = pl.read_csv(io.BytesIO(text), separator=single.decode(), has_header=False, skip_rows=int(header),
                             schema=dict(columns), quote_char=None, encoding="utf8")
+        if frame.is_empty():
+            raise UsageError(f"{name} is empty")
         if sum(frame.drop(may_be_empty).null_count().row(0)) == 0:
             return frame
     except pl.exceptions.NoDataError:
@@ -40,7 +44,7 @@ def malformed(text: bytes, name: str, separator: bytes, columns: Columns, header
               may_be_empty: Collection[str]) -> UsageError:
     """Find the first line that does not parse: slow, and only ever run on a file that is known to be bad."""
     for number, line in enumerate(text.split(b"\n"), start=1):
-        if (header and number == 1) or not line:
+        if header and number == 1:
             continue
         fields = line.split(separator)
         if len(fields) != len(columns):
@@ -53,9 +57,6 @@ def malformed(text: bytes, name: str, separator: bytes, columns: Columns, header
                 return UsageError(f"{name}, line {number}: {column} is not UTF-8 text")
             if not value and column not in may_be_empty:
                 return UsageError(f"{name}, line {number}: {column} is missing")
-            if kind is pl.Int64:
-                try:
-                    int(value)
-                except ValueError:
-                    return UsageError(f"{name}, line {number}: {column} is {value!r}, not a whole number")
+            if kind is pl.Int64 and not (WHOLE.fullmatch(value) and -(2**63) <= int(value) < 2**63):
+                return UsageError(f"{name}, line {number}: {column} is {value!r}, not a 64-bit whole number")
     return UsageError(f"{name} cannot be parsed as lines of {', '.join(columns)}")

@@ -1,0 +1,182 @@
+"""The user's own interactions and items, from CSV or Parquet.
+
+CSV is read as text and converted here, so that every refusal can name the file, the line and the value.
+"""
+
+import csv
+import re
+from collections.abc import Mapping
+from pathlib import Path
+
+import polars as pl
+
+from cpbench.data import fetch
+from cpbench.data.card import Filters, cards
+from cpbench.data.dataset import Dataset
+from cpbench.data.describe import granularity
+from cpbench.data.prepare import assemble
+from cpbench.data.timestamps import Place, Unit, seconds
+from cpbench.errors import UsageError, unknown
+
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+ROLES = ("user", "item", "time")
+SEPARATOR = "|"
+"""Between several values of one item attribute, in text."""
+REPEATS = 0.01
+"""From this share of repeated (user, item) pairs on, repeating is natural: seen items then stay in the ranking."""
+
+
+def prepare_own(name: str, path: Path, columns: Mapping[str, str], items: Path | None = None, unit: Unit = "s",
+                k_core: int = 0) -> Dataset:
+    """The dataset `name` from a file of interactions.
+
+    `columns` maps user, item and time to the file's column names; `items` is a file with the columns id, optionally
+    title and released (a time), and any number of attributes. Raises UsageError for anything that is wrong with them.
+    """
+    check_name(name)
+    raw = read_interactions(path, columns, unit)
+    table = None if items is None else read_items(items, unit)
+    if table is not None and not raw["item"].is_in(table["id"].implode()).any():
+        raise UsageError(f"{items} describes none of the items of {path}: its ids look like {table['id'][0]!r}, "
+                         f"those of the interactions like {raw['item'][0]!r}")
+    described = pl.DataFrame(schema={"id": pl.String, "title": pl.String}) if table is None else table
+    repeats = 1 - raw.select("user", "item").n_unique() / raw.height
+    return assemble(name, raw, lambda _: described, Filters(k_core=k_core), {
+        "title": name,
+        "kind": "own",
+        "licence": "your own data",
+        "granularity": granularity(raw["time"].to_numpy()),
+        "repeat_share": repeats,
+        "exclude_seen": repeats < REPEATS,
+        "sources": [{"role": role, "file": file.name, "from": str(file), "bytes": file.stat().st_size,
+                     "checksum": fetch.checksum(file)}
+                    for role, file in (("interactions", path), ("items", items)) if file is not None],
+        "warnings": [],
+    })
+
+
+def check_name(name: str) -> None:
+    """Raise UsageError unless `name` is a harmless file name that no card has."""
+    if name.lower() in cards():
+        raise UsageError(f"{name!r} is the name of a dataset that cpbench knows: call your own data something else")
+    if not NAME.fullmatch(name):
+        raise UsageError(f"{name!r} cannot name a dataset: use letters, digits, '-', '_' and '.' (at most 64, "
+                         "beginning with a letter or a digit)")
+
+
+def parse_columns(text: str) -> dict[str, str]:
+    """``user=u,item=i,time=t`` -> role: column. Raises UsageError unless all three roles are there once."""
+    found: dict[str, str] = {}
+    for part in text.split(","):
+        role, equals, column = (piece.strip() for piece in part.partition("="))
+        if not equals or not column:
+            raise UsageError(f"--columns {text!r}: {part.strip()!r} is not ROLE=COLUMN "
+                             "(as in user=user_id,item=item_id,time=timestamp)")
+        if role not in ROLES:
+            raise unknown("role in --columns", role, ROLES)
+        if role in found:
+            raise UsageError(f"--columns {text!r} names {role} twice")
+        found[role] = column
+    if missing := [role for role in ROLES if role not in found]:
+        why = "; a sequence needs an order, so interactions without a time cannot be used" if "time" in missing else ""
+        raise UsageError(f"--columns {text!r} lacks {', '.join(missing)}{why}")
+    return found
+
+
+def read_interactions(path: Path, columns: Mapping[str, str], unit: Unit) -> pl.DataFrame:
+    """user, item (String) and time (Int64 seconds), in file order."""
+    frame, place = _read(path, list(columns.values()))
+    users, items, times = (frame[columns[role]] for role in ROLES)
+    return pl.DataFrame({"user": _ids(users, place), "item": _ids(items, place), "time": seconds(times, unit, place)})
+
+
+def read_items(path: Path, unit: Unit) -> pl.DataFrame:
+    """id, title, released (where given) and one list[str] column per attribute."""
+    frame, place = _read(path)
+    if "id" not in frame.columns:
+        raise UsageError(f"{path} has no column 'id' (it has {', '.join(frame.columns)}): the items' file needs one "
+                         "that holds the same ids as the interactions")
+    ids = _ids(frame["id"], place)
+    if ids.is_duplicated().any():
+        row = int(ids.is_duplicated().arg_max() or 0)
+        raise UsageError(f"{place(row)}: item {ids[row]!r} occurs more than once")
+    columns: dict[str, pl.Series] = {"id": ids, "title": pl.Series([None] * len(ids), dtype=pl.String)}
+    for name in frame.columns:
+        if name == "title":
+            columns[name] = frame[name].cast(pl.String)
+        elif name == "released":
+            columns[name] = seconds(frame[name], unit, place, allow_missing=True)
+        elif name != "id":
+            columns[name] = _values(frame[name], path)
+    return pl.DataFrame(columns)
+
+
+def _values(column: pl.Series, path: Path) -> pl.Series:
+    """An attribute as list[str]: lists as they are, text split at "|", empty values dropped."""
+    try:
+        lists = (column.cast(pl.List(pl.String)) if isinstance(column.dtype, pl.List)
+                 else column.cast(pl.String).str.split(SEPARATOR))
+    except pl.exceptions.PolarsError:
+        raise UsageError(f"{path}: column {column.name!r} is of type {column.dtype}, not text, a number "
+                         "or a list of texts") from None
+    trimmed = lists.list.eval(pl.element().str.strip_chars())
+    return trimmed.list.eval(pl.element().filter(pl.element() != "")).fill_null([])
+
+
+def _ids(column: pl.Series, place: Place) -> pl.Series:
+    if column.dtype.is_nested():
+        raise UsageError(f"{place(0)}: {column.name} is of type {column.dtype}, not an id")
+    ids = column.cast(pl.String)
+    empty = ids.is_null() | (ids == "")
+    if empty.any():
+        raise UsageError(f"{place(int(empty.arg_max() or 0))}: {column.name} is missing")
+    return ids
+
+
+def _read(path: Path, wanted: list[str] | None = None) -> tuple[pl.DataFrame, Place]:
+    """The columns `wanted` (default: all) and how an error calls a row."""
+    kind = path.suffix.lower()
+    if kind not in (".csv", ".parquet"):
+        raise UsageError(f"{path} is neither .csv nor .parquet")
+
+    def place(row: int) -> str:
+        return f"{path}, line {row + 2}" if kind == ".csv" else f"{path}, row {row + 1}"
+
+    try:
+        with fetch.reading(path):
+            present = _header(path) if kind == ".csv" else list(pl.read_parquet_schema(path))
+            for column in wanted or []:
+                if column not in present:
+                    raise unknown(f"column in {path}", column, present)
+            # every column of the header as text: a type is never guessed from the first rows
+            frame = (pl.read_csv(path, columns=wanted, infer_schema=False, encoding="utf8") if kind == ".csv"
+                     else pl.read_parquet(path, columns=wanted))
+    except pl.exceptions.PolarsError as error:
+        raise (_malformed(path) if kind == ".csv" else None) or UsageError(
+            f"{path} is not a readable {kind[1:]} file: {str(error).splitlines()[0]}") from error
+    if frame.is_empty():
+        raise UsageError(f"{path} holds no rows")
+    return frame, place
+
+
+def _header(path: Path) -> list[str]:
+    try:
+        return pl.read_csv(path, n_rows=0, infer_schema=False).columns
+    except pl.exceptions.NoDataError:
+        raise UsageError(f"{path} is empty") from None
+
+
+def _malformed(path: Path) -> UsageError | None:
+    """Find the first line that does not fit the header; only ever run on a file that is known to be bad."""
+    try:
+        with path.open(encoding="utf-8", newline="") as stream:
+            rows = csv.reader(stream)
+            width = len(next(rows))
+            for row in rows:
+                if len(row) != width:
+                    return UsageError(f"{path}, line {rows.line_num}: {len(row)} fields where the header has {width}")
+    except UnicodeDecodeError as error:
+        return UsageError(f"{path} is not UTF-8 text ({error.reason} at byte {error.start:,})")
+    except (csv.Error, StopIteration) as error:
+        return UsageError(f"{path} is not readable CSV: {error}")
+    return None
