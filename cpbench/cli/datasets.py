@@ -5,19 +5,26 @@ from typing import Any
 from cpbench.cli.console import Output
 from cpbench.cli.options import Json
 
+EPILOG = """Examples:
+
+`cpbench datasets`  what there is, and what is ready
+
+`cpbench datasets --json | jq '.datasets[] | select(.ready).name'`"""
+
 
 def command(as_json: Json = False) -> None:
     """List the datasets: public ones, the simulated one, and your own."""
     from rich.box import SIMPLE
     from rich.console import Group
     from rich.markup import escape
-    from rich.table import Table
+    from rich.table import Column, Table
 
     from cpbench.data import catalogue
 
     rows = [_row(name) for name in catalogue.known_names()]
-    table = Table("dataset", "kind", "ready", "users", "items", "interactions", box=SIMPLE)
-    about = Table("dataset", "title", "licence", box=SIMPLE)
+    name = Column("dataset", no_wrap=True)
+    table = Table(name, "kind", "ready", "users", "items", "interactions", box=SIMPLE, show_edge=False, pad_edge=False)
+    about = Table(name.copy(), "title", "licence", box=SIMPLE, show_edge=False, pad_edge=False)
     for column in table.columns[3:]:
         column.justify = "right"
     for row in rows:
@@ -25,7 +32,7 @@ def command(as_json: Json = False) -> None:
         table.add_row(row["name"], row["kind"], "yes" if row["ready"] else "no",
                       *(f"{counts[key]:,}" if key in counts else "" for key in ("users", "items", "interactions")))
         about.add_row(row["name"], escape(row["title"]), escape(row["licence"]))
-    Output(as_json).result({"datasets": rows}, Group(table, about))
+    Output(as_json).result({"datasets": rows}, Group(table, "", about))
 
 
 def _row(name: str) -> dict[str, Any]:

@@ -144,12 +144,13 @@ class _Listener:
 
 def _list(output: Output, source: str | None) -> None:
     from rich.box import SIMPLE
-    from rich.table import Table
+    from rich.table import Column, Table
 
     from cpbench.data import catalogue
     from cpbench.data.card import card
 
-    table = Table("dataset", "state", "size", "title", box=SIMPLE)
+    table = Table(Column("dataset", no_wrap=True), "state", "size", "title", box=SIMPLE, show_edge=False,
+                  pad_edge=False)
     rows = []
     for name in catalogue.public_names():
         each, ready = card(name), catalogue.is_ready(name)
@@ -183,7 +184,7 @@ def _table(outcomes: list["Outcome"]) -> Any:
     from rich.box import SIMPLE
     from rich.table import Table
 
-    table = Table("dataset", "state", "users", "items", "interactions", box=SIMPLE)
+    table = Table("dataset", "state", "users", "items", "interactions", box=SIMPLE, show_edge=False, pad_edge=False)
     for column in table.columns[2:]:
         column.justify = "right"
     for outcome in outcomes:

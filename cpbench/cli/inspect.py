@@ -8,6 +8,12 @@ import typer
 from cpbench.cli.console import Output
 from cpbench.cli.options import Json, Quiet
 
+EPILOG = """Examples:
+
+`cpbench inspect ml-1m`
+
+`cpbench inspect streaming --json --figure streaming.png`"""
+
 
 def command(
     name: Annotated[str, typer.Argument(metavar="NAME", help="A prepared dataset.")],

@@ -109,9 +109,12 @@ class Dataset:
         interactions = pl.DataFrame(columns)
         if self.signals is not None:
             interactions = pl.concat([interactions, self.signals], how="horizontal")
-        interactions.write_parquet(folder / "interactions.parquet")
-        self.user_ids.rename("id").to_frame().write_parquet(folder / "users.parquet")
-        self.item_table.write_parquet(folder / "items.parquet")
+        try:
+            interactions.write_parquet(folder / "interactions.parquet")
+            self.user_ids.rename("id").to_frame().write_parquet(folder / "users.parquet")
+            self.item_table.write_parquet(folder / "items.parquet")
+        except pl.exceptions.PolarsError as error:  # how polars reports a full disk
+            raise OSError(str(error).rpartition("error: ")[2]) from error
         manifest = {**self.manifest, "name": self.name, "fingerprint": self.fingerprint, "counts": self.counts()}
         (folder / "manifest.json").write_text(json.dumps(manifest, indent=2) + "\n", encoding="utf-8")
 

@@ -124,7 +124,7 @@ def _obtain(file: SourceFile, origin: str, listener: Listener, force: bool) -> S
         listener.advance(file.name, done, total)
 
     if fetch.is_url(origin):
-        fetch.download(origin, path, advance)
+        fetch.download(origin, path, advance, listener.note)
     else:
         fetch.copy(Path(origin), path, advance)
     seconds = max(time.monotonic() - started, 1e-3)

@@ -20,7 +20,7 @@ from cpbench.errors import CpbenchError, UsageError
 from cpbench.files import atomic_file, write_json
 
 CHUNK = 1 << 18
-ATTEMPTS = 5
+ATTEMPTS = 4
 """Tries without a single new byte before giving up."""
 TIMEOUT = (10, 60)
 """Seconds to connect, and between two packets."""
@@ -63,11 +63,13 @@ def copy(source: Path, target: Path, advance: Advance) -> None:
             advance(written.tell(), total)
 
 
-def download(url: str, target: Path, advance: Advance, pause: Callable[[float], None] = time.sleep) -> None:
+def download(url: str, target: Path, advance: Advance, note: Callable[[str], None],
+             pause: Callable[[float], None] = time.sleep) -> None:
     """Fetch `url` into `target`, going on from what an interrupted download left.
 
-    Failures that may pass (no connection, a broken one, a busy server) are tried again after 1, 2, 4, 8 seconds;
-    every new byte renews the patience. Raises CpbenchError when the file cannot be fetched or written.
+    Failures that may pass (no connection, a broken one, a busy server) are tried again after 1, 2 and 4 seconds,
+    and `note` is told; every new byte renews the patience. Raises CpbenchError when the file cannot be fetched or
+    written.
     """
     import requests
 
@@ -95,7 +97,9 @@ def download(url: str, target: Path, advance: Advance, pause: Callable[[float], 
         if failures >= ATTEMPTS:
             raise CpbenchError(f"cannot fetch {url} ({reason}); check the network, or give a copy with --from or "
                                "CPBENCH_MIRROR; the same command goes on where it stopped")
-        pause(2.0 ** (failures - 1))
+        seconds = 2 ** (failures - 1)
+        note(f"{target.name}: {reason}; trying again in {seconds} s")
+        pause(seconds)
     with _writing(target):
         part.replace(target)
         _validator(part).unlink(missing_ok=True)
