@@ -116,9 +116,14 @@ def _run_cell(cell: Cell, part: Split, folder: Path, watcher: Watcher, force: bo
                 shutil.rmtree(leftover, ignore_errors=True)
         unfinished = folder.with_name(f"{folder.name}.unfinished")
         started = _open(unfinished, cell, part, watcher, force)
-        record = _train_and_record(cell, part, folder, unfinished / "training", started, watcher, device)
-        shutil.rmtree(unfinished, ignore_errors=True)
-        return Outcome(cell, "done", folder, record)
+        state = unfinished / "training"
+        try:
+            record = _train_and_record(cell, part, folder, state, started, watcher, device)
+            shutil.rmtree(state, ignore_errors=True)
+            return Outcome(cell, "done", folder, record)
+        finally:
+            if not state.exists():  # nothing to continue from
+                shutil.rmtree(unfinished, ignore_errors=True)
 
 
 def _finished(cell: Cell, part: Split, folder: Path, watcher: Watcher) -> RunRecord | None:
