@@ -55,10 +55,14 @@ def _from_text(column: pl.Series, place: Place) -> pl.Series:
         bad = numbers.is_null() & column.is_not_null()
         raise UsageError(f"{place(_first(bad))}: {column.name} is {column[_first(bad)]!r}, not a number")
     try:
-        return column.str.to_datetime(time_unit="us", time_zone="UTC")
-    except pl.exceptions.PolarsError:
-        first = column.drop_nulls()[0]
-        raise UsageError(f"{place(0)}: {column.name} is {first!r}, neither a number nor an ISO date and time") from None
+        times = column.str.to_datetime(time_unit="us", time_zone="UTC", strict=False)
+        bad = times.is_null() & column.is_not_null()
+    except pl.exceptions.PolarsError:  # no format fits the first of them
+        bad = column.is_not_null()
+    if bad.any():
+        row = _first(bad)
+        raise UsageError(f"{place(row)}: {column.name} is {column[row]!r}, neither a number nor an ISO date and time")
+    return times
 
 
 def _check_unit(column: pl.Series, unit: Unit, place: Place) -> None:

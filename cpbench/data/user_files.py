@@ -73,7 +73,7 @@ def parse_columns(text: str) -> dict[str, str]:
             raise UsageError(f"--columns {text!r}: {part.strip()!r} is not ROLE=COLUMN "
                              "(as in user=user_id,item=item_id,time=timestamp)")
         if role not in ROLES:
-            raise unknown("role in --columns", role, ROLES)
+            raise UsageError(f"--columns: {unknown('role', role, ROLES)}")
         if role in found:
             raise UsageError(f"--columns {text!r} names {role} twice")
         found[role] = column
@@ -147,7 +147,7 @@ def _read(path: Path, wanted: list[str] | None = None) -> tuple[pl.DataFrame, Pl
             present = _header(path) if kind == ".csv" else list(pl.read_parquet_schema(path))
             for column in wanted or []:
                 if column not in present:
-                    raise unknown(f"column in {path}", column, present)
+                    raise UsageError(f"{path}: {unknown('column', column, present)}")
             # every column of the header as text: a type is never guessed from the first rows
             frame = (pl.read_csv(path, columns=wanted, infer_schema=False, encoding="utf8") if kind == ".csv"
                      else pl.read_parquet(path, columns=wanted))

@@ -31,12 +31,12 @@ class Behaviour:
 @contextmanager
 def serving(behaviour: Behaviour) -> Iterator[Behaviour]:
     class Handler(BaseHTTPRequestHandler):
-        def do_HEAD(self) -> None:  # noqa: N802
+        def do_HEAD(self) -> None:
             self.send_response(200)
             self.send_header("Content-Length", str(len(behaviour.content.get(self.path[1:], b""))))
             self.end_headers()
 
-        def do_GET(self) -> None:  # noqa: N802
+        def do_GET(self) -> None:
             wanted = self.headers.get("Range")
             behaviour.requests.append((self.path[1:], wanted))
             if behaviour.failures:

@@ -94,7 +94,7 @@ def test_a_tampered_member_fails_its_checksum(tmp_path: Path) -> None:
     with zipfile.ZipFile(archive, "w") as opened:
         opened.writestr("x", "original content")
     archive.write_bytes(archive.read_bytes().replace(b"original", b"0riginal"))
-    with pytest.raises(UsageError, match="truncated or damaged.*CRC"):
+    with pytest.raises(UsageError, match=r"truncated or damaged.*CRC"):
         unpack.member(archive, "x")
 
 

@@ -1,0 +1,184 @@
+"""The user's own data: CSV and Parquet, and one sentence for everything that can be wrong with them."""
+
+from datetime import datetime
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+from cpbench.data.user_files import check_name, parse_columns, prepare_own
+from cpbench.errors import UsageError
+from tests.data.test_prepare import sequences
+
+ROLES = {"user": "who", "item": "what", "time": "at"}
+CSV = "who,what,at,stars\nann,x,30,5\nann,y,10,4\nbob,x,20,\nann,z,10,1\n"
+EXPECTED = {"ann": [("y", 10), ("z", 10), ("x", 30)], "bob": [("x", 20)]}
+
+
+def written(folder: Path, text: str, name: str = "events.csv") -> Path:
+    path = folder / name
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def test_csv(tmp_path: Path) -> None:
+    dataset = prepare_own("mine", written(tmp_path, CSV), ROLES)
+    assert sequences(dataset) == EXPECTED
+    assert dataset.manifest["users_with_one_interaction"] == 1
+    assert dataset.manifest["exclude_seen"] is True
+    assert dataset.manifest["granularity"] == "second"
+    [entry] = dataset.manifest["sources"]
+    assert entry["from"] == str(tmp_path / "events.csv")
+    assert entry["checksum"].startswith("sha256:")
+
+
+def test_parquet_with_its_own_types(tmp_path: Path) -> None:
+    frame = pl.DataFrame({"what": ["x", "y", "x", "z"], "who": [1, 1, 2, 1],
+                          "at": [datetime(1970, 1, 1, 0, 0, second) for second in (30, 10, 20, 10)]})
+    frame.write_parquet(tmp_path / "events.parquet")
+    dataset = prepare_own("mine", tmp_path / "events.parquet", ROLES)
+    assert sequences(dataset) == {"1": EXPECTED["ann"], "2": EXPECTED["bob"]}
+
+
+def test_quoted_csv(tmp_path: Path) -> None:
+    path = written(tmp_path, 'who,what,at\n"Ann, the ""first""","line\nbreak",5\n')
+    assert sequences(prepare_own("mine", path, ROLES)) == {'Ann, the "first"': [("line\nbreak", 5)]}
+
+
+def test_ids_stay_as_they_are_written(tmp_path: Path) -> None:
+    path = written(tmp_path, "who,what,at\n007,1e3,5\n7,1000,6\n")
+    assert sequences(prepare_own("mine", path, ROLES)) == {"007": [("1e3", 5)], "7": [("1000", 6)]}
+
+
+def test_milliseconds(tmp_path: Path) -> None:
+    path = written(tmp_path, "who,what,at\na,x,1700000000500\n")
+    with pytest.raises(UsageError, match=r"events\.csv, line 2: at is 1700000000500.*add --time-unit ms"):
+        prepare_own("mine", path, ROLES)
+    assert prepare_own("mine", path, ROLES, unit="ms").times.tolist() == [1_700_000_000]
+
+
+def test_k_core(tmp_path: Path) -> None:
+    rows = "".join(f"u{user},i{item},{item}\n" for user in range(3) for item in range(3))
+    dataset = prepare_own("mine", written(tmp_path, f"who,what,at\n{rows}lonely,i0,5\n"), ROLES, k_core=3)
+    assert dataset.counts() == {"users": 3, "items": 3, "interactions": 9}
+    with pytest.raises(UsageError, match="no interaction is left"):
+        prepare_own("mine", written(tmp_path, CSV), ROLES, k_core=5)
+
+
+def test_repeats_leave_seen_items_in_the_ranking(tmp_path: Path) -> None:
+    dataset = prepare_own("mine", written(tmp_path, "who,what,at\na,x,1\na,x,2\n"), ROLES)
+    assert dataset.manifest["exclude_seen"] is False
+    assert dataset.manifest["repeat_share"] == 0.5
+
+
+def test_items_of_csv(tmp_path: Path) -> None:
+    items = written(tmp_path, "id,title,genre,released,label\nx,Song X,jazz| folk |,2020-01-01,\nunused,,pop,,L\n"
+                              "y,,,,L\n", "items.csv")
+    dataset = prepare_own("mine", written(tmp_path, CSV), ROLES, items)
+    table = dataset.item_table.sort("id")
+    assert table["title"].to_list() == ["Song X", None, None]
+    assert table["genre"].to_list() == [["jazz", "folk"], [], []]
+    assert table["label"].to_list() == [[], ["L"], []]
+    assert table["released"].to_list() == [1_577_836_800, None, None]
+    assert dataset.attribute_names == ["genre", "label"]
+
+
+def test_items_of_parquet(tmp_path: Path) -> None:
+    pl.DataFrame({"id": ["x", "y"], "genre": [["jazz", ""], None], "year": [1999, None]}).write_parquet(
+        tmp_path / "items.parquet")
+    dataset = prepare_own("mine", written(tmp_path, CSV), ROLES, tmp_path / "items.parquet")
+    table = dataset.item_table.sort("id")
+    assert table["genre"].to_list() == [["jazz"], [], []]
+    assert table["year"].to_list() == [["1999"], [], []]
+
+
+@pytest.mark.parametrize(("text", "message"), [
+    ("", "is empty"),
+    ("who,what,at\n", "holds no rows"),
+    ("who,item,at\na,x,1\n", "events.csv: unknown column 'what'; did you mean 'at' or 'who'?"),
+    ("who,what,at\na,x,1\n,x,2\n", "events.csv, line 3: who is missing"),
+    ("who,what,at\na,,1\n", "events.csv, line 2: what is missing"),
+    ("who,what,at\na,x,1\na,x,\n", "events.csv, line 3: at is missing"),
+    ("who,what,at\na,x,-5\n", "events.csv, line 2: at is negative"),
+    ("who,what,at\na,x,1\na,x,soon\n", "events.csv, line 3: at is 'soon', not a number"),
+    ("who,what,at\na,x,1\na,x,2,3\n", "events.csv, line 3: 4 fields where the header has 3"),
+])
+def test_bad_csv(tmp_path: Path, text: str, message: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        prepare_own("mine", written(tmp_path, text), ROLES)
+    assert message in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_wrong_column_is_answered_with_the_nearest(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"events\.csv: unknown column 'wat'; did you mean 'what' or 'at'\?"):
+        prepare_own("mine", written(tmp_path, CSV), {**ROLES, "item": "wat"})
+
+
+def test_bytes_that_are_no_text(tmp_path: Path) -> None:
+    (tmp_path / "events.csv").write_bytes(b"who,what,at\n\xff\xfe,x,1\n")
+    with pytest.raises(UsageError, match=r"events\.csv is not UTF-8 text"):
+        prepare_own("mine", tmp_path / "events.csv", ROLES)
+
+
+def test_a_parquet_that_is_none(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"events\.parquet is not a readable parquet file"):
+        prepare_own("mine", written(tmp_path, CSV, "events.parquet"), ROLES)
+
+
+def test_parquet_rows_are_counted_from_one(tmp_path: Path) -> None:
+    pl.DataFrame({"who": ["a", None], "what": ["x", "y"], "at": [1, 2]}).write_parquet(tmp_path / "e.parquet")
+    with pytest.raises(UsageError, match=r"e\.parquet, row 2: who is missing"):
+        prepare_own("mine", tmp_path / "e.parquet", ROLES)
+
+
+def test_another_kind_of_file(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"events\.xlsx is neither \.csv nor \.parquet"):
+        prepare_own("mine", written(tmp_path, CSV, "events.xlsx"), ROLES)
+
+
+def test_an_absent_file(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"absent\.csv cannot be read: No such file"):
+        prepare_own("mine", tmp_path / "absent.csv", ROLES)
+
+
+@pytest.mark.parametrize(("text", "message"), [
+    ("title\nX\n", "has no column 'id' (it has title)"),
+    ("id\nx\n\"\"\n", "line 3: id is missing"),
+    ("id,title\nx,A\nx,B\n", "item 'x' occurs more than once"),
+    ("id\n1\n", "describes none of the items"),
+])
+def test_bad_items(tmp_path: Path, text: str, message: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        prepare_own("mine", written(tmp_path, CSV), ROLES, written(tmp_path, text, "items.csv"))
+    assert message in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["../escape", "a/b", "/etc/passwd", "..", ".hidden", "", "a,b", "a b", "x" * 65])
+def test_names_that_are_no_names(name: str) -> None:
+    with pytest.raises(UsageError, match="cannot name a dataset"):
+        check_name(name)
+
+
+@pytest.mark.parametrize("name", ["ml-1m", "ML-1M", "streaming"])
+def test_names_of_cards_are_taken(name: str) -> None:
+    with pytest.raises(UsageError, match="is the name of a dataset that cpbench knows"):
+        check_name(name)
+
+
+def test_columns() -> None:
+    assert parse_columns("user=who, item=what ,time=a=b") == {"user": "who", "item": "what", "time": "a=b"}
+
+
+@pytest.mark.parametrize(("text", "message"), [
+    ("user=u,item=i", "lacks time; a sequence needs an order"),
+    ("time=t", "lacks user, item"),
+    ("user=u,item=i,time", "'time' is not ROLE=COLUMN"),
+    ("user=u,item=i,tme=t", "--columns: unknown role 'tme'; did you mean 'time'"),
+    ("user=u,user=v,item=i,time=t", "names user twice"),
+    ("", "'' is not ROLE=COLUMN"),
+])
+def test_bad_columns(text: str, message: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        parse_columns(text)
+    assert message in str(caught.value)
