@@ -1,0 +1,36 @@
+# Two commands matter on a fresh machine: make demo, make test. Both set up .venv first where it is missing.
+PYTHON ?= python3
+BIN := .venv/bin
+
+.PHONY: setup demo test gates lint bench clean
+
+setup: .venv/.ready
+
+.venv/.ready: pyproject.toml constraints.txt tools/install_torch.py
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "cpbench needs Python 3.11 or newer; try: make setup PYTHON=python3.11")'
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(BIN)/python tools/install_torch.py
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
+	@touch $@
+
+demo: setup
+	@$(BIN)/cpbench run --model popularity,sasrec,climber-pilot --dataset streaming --results .demo/results
+	@$(BIN)/cpbench report --dataset streaming --results .demo/results
+	@$(BIN)/cpbench report --dataset streaming --results .demo/results --format markdown > .demo/report.md
+	@echo "The table as Markdown: .demo/report.md; every record behind it: .demo/results"
+
+test: setup
+	$(BIN)/python -m pytest -m "not gate"
+
+gates: setup
+	$(BIN)/python -m pytest -m gate -s
+
+lint: setup
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+bench: setup
+	$(BIN)/python tests/bench/compare.py
+
+clean:
+	rm -rf .demo .gates .bench .pytest_cache .mypy_cache .ruff_cache .hypothesis
