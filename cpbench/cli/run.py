@@ -46,7 +46,7 @@ def command(
     Runs that are recorded already are skipped, interrupted ones continue.
     """
     from cpbench.cli.console import Output
-    from cpbench.experiments.plan import default_datasets, explain, parse_lag, parse_seeds, plan
+    from cpbench.experiments.plan import default_datasets, explain, parse_lag, parse_seeds, plan, why_default
     from cpbench.experiments.recipes import parse_settings
 
     output = Output(as_json, quiet)
@@ -54,8 +54,7 @@ def command(
     overrides = parse_settings(settings or [])
     cells = plan(comma_separated(models), chosen, parse_seeds(seeds), recipe, overrides, split,
                  parse_lag(serving_lag), exclude_seen)
-    reason = "" if datasets is not None else " (no --dataset was given: all that are downloaded, else streaming)"
-    output.note(f"datasets: {', '.join(chosen)}{reason}")
+    output.note(f"datasets: {', '.join(chosen)}{'' if datasets is not None else why_default(chosen)}")
     for line in explain(cells, recipe, overrides):
         output.note(line)
 
@@ -67,6 +66,8 @@ def command(
     with output.progress(TextColumn("{task.description}"), BarColumn(bar_width=16),
                          TextColumn("{task.fields[state]}"), TimeElapsedColumn()) as progress:
         outcomes = run(cells, results, LiveWatcher(output, progress, len(cells)), force, device)
+    if not output.out.is_terminal:  # a file or a pipe has no edge
+        output.out.width = 200
     output.result(_document(outcomes, results), _table(outcomes))
     only = "" if datasets is None else f" --dataset {','.join(chosen)}"
     where = "" if results == DEFAULT_RESULTS else f" --results {shlex.quote(str(results))}"
@@ -94,9 +95,11 @@ def _table(outcomes: list["Outcome"]) -> Any:
 
     from cpbench.cli.live import figure
 
-    table = Table("dataset", "model", "run", "state", "HR@10", "NDCG@10", "fit seconds")
-    for column in table.columns[4:]:
-        column.justify = "right"
+    table = Table("dataset", "model", "run", "state", "HR@10", "NDCG@10", "fit s")
+    for column in table.columns:
+        column.overflow = "fold"
+    for column in table.columns[3:]:
+        column.justify, column.no_wrap = "right", True
     for outcome in outcomes:
         cells = [outcome.cell.dataset, outcome.cell.model_name, outcome.cell.run_name, outcome.status]
         if outcome.record is not None:

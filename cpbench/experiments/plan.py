@@ -138,6 +138,13 @@ def default_datasets() -> list[str]:
     return catalogue.ready_names() or [SIMULATED]
 
 
+def why_default(chosen: Sequence[str]) -> str:
+    """Why these, when none was asked for."""
+    if list(chosen) == [SIMULATED]:
+        return " (no --dataset was given and none is downloaded yet: the simulated one)"
+    return " (no --dataset was given: every one that is downloaded)"
+
+
 def explain(cells: Sequence[Cell], recipe: str, overrides: Mapping[str, Any]) -> list[str]:
     """What the plan did that was not asked for in so many words: recipes replaced, overrides that do not apply."""
     models = {cell.model_name: cell for cell in cells}

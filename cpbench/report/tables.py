@@ -98,13 +98,13 @@ def describe(protocol: Protocol) -> str:
                      f"first {protocol.targets_per_user} per user")
     parts.append("seen items excluded" if protocol.exclude_seen else "seen items kept in the ranking")
     parts.append(f"serving lag {protocol.serving_lag:,} s" if protocol.serving_lag else "no serving lag")
-    return ", ".join([*parts, "whole catalogue ranked"])
+    return ", ".join(parts)
 
 
 def caption(table: ComparisonTable) -> list[str]:
     """Sentences that belong under a table."""
     counts, notes = table.counts, table.notes
-    lines = [f"Protocol: {describe(table.protocol)}.",
+    lines = [f"Protocol: {describe(table.protocol)}; the whole catalogue is ranked.",
              f"Data: {counts.get('users', 0):,} users, {counts.get('items', 0):,} items, "
              f"{counts.get('interactions', 0):,} interactions; fingerprint {table.fingerprint}.",
              _seeds(table)]
