@@ -86,6 +86,8 @@ class StreamingConfig(BaseModel):
                             f"activity_shares {len(self.activity_shares)}")
         if len(self.taste_shares) > self.genres:
             problems.append(f"taste_shares names {len(self.taste_shares)} genres of {self.genres}")
+        if self.genres > self.songs:
+            problems.append(f"{self.genres} genres need as many songs, not {self.songs}")
         if self.focus + self.explore > 1:
             problems.append(f"focus + explore = {self.focus + self.explore:g} is more than 1")
         if 2 * max(self.batch_sizes) > self.songs:

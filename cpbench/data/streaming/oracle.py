@@ -37,7 +37,8 @@ def ceiling(folder: Path, split: Split) -> dict[str, float]:
     """
     stored = Dataset.load(folder)
     if stored.fingerprint != split.dataset.fingerprint:
-        raise UsageError(f"the split is of dataset {split.dataset.fingerprint}, but {folder} holds {stored.fingerprint}")
+        raise UsageError(f"the split is of dataset {split.dataset.fingerprint}, "
+                         f"but {folder} holds {stored.fingerprint}")
     truth = Truth.load(folder)
     ranks = np.arange(1, stored.n_items + 1)
     best = np.zeros(stored.n_items)  # mean probability of the r-th best song
