@@ -63,7 +63,7 @@ def load_checkpoint(folder: Path, model: NeuralRecommender, optimizer: torch.opt
         state.setdefault(int(index), {})[key] = tensor
     optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
     schedule.last_epoch = document["steps"]
-    for group, rate in zip(optimizer.param_groups, schedule.get_lr(), strict=True):
-        group["lr"] = rate
+    for group, base, factor in zip(optimizer.param_groups, schedule.base_lrs, schedule.lr_lambdas, strict=True):
+        group["lr"] = base * factor(document["steps"])
     return Progress(document["epoch"], document["best_epoch"], document["best_value"], document["seconds"],
                     document["curve"], part["best"])

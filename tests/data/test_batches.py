@@ -1,0 +1,51 @@
+import numpy as np
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from cpbench.data.batches import TrainingSequences
+from cpbench.data.protocol import Protocol, split
+from tests.random_data import dataset
+
+
+@settings(deadline=None, max_examples=30)
+@given(lengths=st.lists(st.integers(1, 12), min_size=1, max_size=40), length=st.integers(1, 9),
+       batch_size=st.integers(1, 7))
+def test_an_epoch_holds_every_trainable_user_once(lengths: list[int], length: int, batch_size: int) -> None:
+    data = dataset([*lengths, 4], n_items=9)
+    made = split(data, Protocol())
+    sequences = TrainingSequences(made, length, batch_size)
+    expected = []
+    for user in range(data.n_users):
+        train = data.items[data.offsets[user]:made.train_end[user]][-(length + 1):]
+        if len(train) >= 2:
+            expected.append(tuple(train))
+    found = []
+    batches = list(sequences.epoch(np.random.default_rng(1)))
+    for batch in batches:
+        assert len(batch.items) <= batch_size
+        assert batch.items.shape[1] == batch.lengths.max()
+        for row, n in zip(batch.items, batch.lengths, strict=True):
+            found.append(tuple(row[:n].tolist()))
+            assert (row[n:] == 0).all()
+    assert sorted(found) == sorted(tuple(int(item) for item in row) for row in expected)
+    assert sum(len(row) - 1 for row in expected) == sequences.n_targets
+    assert len(batches) == len(sequences)
+
+
+def test_times_stay_sorted_through_the_padding() -> None:
+    made = split(dataset([5, 9, 3, 12]), Protocol())
+    for batch in TrainingSequences(made, 20, 4).epoch(np.random.default_rng(0)):
+        assert (batch.times.diff(dim=1) >= 0).all()
+
+
+def test_the_order_follows_the_generator() -> None:
+    made = split(dataset([6] * 50), Protocol())
+    sequences = TrainingSequences(made, 20, 8)
+
+    def order(seed: int) -> torch.Tensor:
+        return torch.cat([batch.times[:, 0] * 1000 + batch.items[:, 0] for batch in
+                          sequences.epoch(np.random.default_rng(seed))])
+
+    assert torch.equal(order(1), order(1))
+    assert not torch.equal(order(1), order(2))

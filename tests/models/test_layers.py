@@ -1,0 +1,88 @@
+import math
+
+import pytest
+import torch
+
+from cpbench.models.layers import Dropout, attend, merge_heads, split_heads
+
+
+def test_dropout_keeps_the_expectation_and_the_rate() -> None:
+    dropout = Dropout(0.3).train()
+    x = torch.ones(400, 501)
+    y = dropout(x)
+    kept = 1 - round(0.3 * 256) / 256
+    assert (y == 0).float().mean().item() == pytest.approx(1 - kept, abs=0.01)
+    assert y[y > 0].unique().tolist() == pytest.approx([1 / kept])
+    assert y.mean().item() == pytest.approx(1.0, abs=0.01)
+
+
+def test_dropout_does_nothing_in_evaluation_or_at_rate_zero() -> None:
+    x = torch.randn(5, 7)
+    assert Dropout(0.5).eval()(x) is x
+    assert Dropout(0.0).train()(x) is x
+
+
+def test_dropout_follows_the_seed() -> None:
+    dropout, x = Dropout(0.5).train(), torch.ones(3, 11)
+    torch.manual_seed(1)
+    first = dropout(x)
+    torch.manual_seed(1)
+    assert torch.equal(first, dropout(x))
+    assert not torch.equal(first, dropout(x))
+
+
+def test_heads_split_and_merge() -> None:
+    x = torch.randn(2, 5, 12)
+    assert split_heads(x, 3).shape == (2, 3, 5, 4)
+    assert torch.equal(merge_heads(split_heads(x, 3)), x)
+
+
+def attend_slowly(query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, bias: torch.Tensor | None) -> torch.Tensor:
+    """Row by row, key by key; a row that sees no key gives zeros."""
+    users, heads, length, width = query.shape
+    out = torch.zeros_like(query)
+    for b in range(users):
+        for h in range(heads):
+            for q in range(length):
+                logits = {}
+                for j in range(length):
+                    extra = float(bias[b, h, q, j]) if bias is not None else (0.0 if j <= q else -math.inf)
+                    if extra > -math.inf:
+                        logits[j] = float(query[b, h, q] @ key[b, h, j]) / math.sqrt(width) + extra
+                if logits:
+                    top = max(logits.values())
+                    weights = {j: math.exp(x - top) for j, x in logits.items()}
+                    out[b, h, q] = sum(w * value[b, h, j] for j, w in weights.items()) / sum(weights.values())
+    return out
+
+
+def test_attention_equals_a_loop_causal_and_with_bias() -> None:
+    generator = torch.Generator().manual_seed(0)
+    query, key, value = (torch.randn(2, 2, 6, 4, generator=generator) for _ in range(3))
+    torch.testing.assert_close(attend(query, key, value), attend_slowly(query, key, value, None), rtol=1e-4, atol=1e-5)
+    bias = torch.randn(2, 2, 6, 6, generator=generator)
+    bias[:, :, torch.rand(6, 6, generator=generator) < 0.4] = -torch.inf
+    bias[0, :, 2] = -torch.inf  # a blind row
+    blind = torch.isinf(bias).all(-1).any(1)
+    finite = bias.masked_fill(blind[:, None, :, None], 0.0)
+    torch.testing.assert_close(attend(query, key, value, finite, blind), attend_slowly(query, key, value, bias),
+                               rtol=1e-4, atol=1e-5)
+
+
+def test_blind_rows_give_zeros_and_finite_gradients() -> None:
+    query = torch.randn(1, 1, 3, 4, requires_grad=True)
+    bias = torch.zeros(1, 1, 3, 3)
+    blind = torch.tensor([[True, False, True]])
+    out = attend(query, query, query, bias, blind)
+    out.sum().backward()
+    assert out[0, 0, 0].abs().sum() == 0
+    assert out[0, 0, 2].abs().sum() == 0
+    assert query.grad is not None
+    assert torch.isfinite(query.grad).all()
+
+
+def test_attention_in_bfloat16_is_close() -> None:
+    query, key, value = (torch.randn(2, 2, 8, 4) for _ in range(3))
+    with torch.autocast("cpu", torch.bfloat16):
+        low = attend(query.bfloat16(), key.bfloat16(), value.bfloat16())
+    torch.testing.assert_close(low.float(), attend(query, key, value), rtol=0.05, atol=0.05)

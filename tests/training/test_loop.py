@@ -1,0 +1,131 @@
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from cpbench.baselines.sasrec import SASRec, SASRecConfig
+
+from cpbench.data.protocol import Protocol, Split, split
+from cpbench.errors import CpbenchError, UsageError
+from cpbench.evaluation.evaluate import evaluate
+from cpbench.models.base import Facts
+from cpbench.training.config import TrainingConfig
+from cpbench.training.loop import EpochReport, TrainingResult, choose_device, seed_everything, train
+from tests.random_data import dataset, ragged
+
+
+@pytest.fixture(scope="module")
+def data() -> Split:
+    return split(ragged(60), Protocol())
+
+
+def build(data: Split, seed: int = 1, **config: Any) -> SASRec:
+    seed_everything(seed, 0)
+    return SASRec(SASRecConfig(**{"width": 8, "length": 6, "dropout": 0.2, **config}), Facts.of(data.dataset))
+
+
+def settings(**keys: Any) -> TrainingConfig:
+    return TrainingConfig(**{"epochs": 4, "batch_size": 16, "learning_rate": 0.01, **keys})
+
+
+def outcome(model: SASRec, data: Split, result: TrainingResult) -> list[float]:
+    return [*evaluate(model, data, data.test).ranks.tolist(), *(row["loss"] for row in result.curve)]
+
+
+def test_same_seed_same_numbers_another_seed_other_numbers(data: Split) -> None:
+    first, second, other = build(data), build(data), build(data, seed=2)
+    results = [train(model, data, settings(), seed) for model, seed in ((first, 1), (second, 1), (other, 2))]
+    assert outcome(first, data, results[0]) == outcome(second, data, results[1])
+    assert outcome(first, data, results[0]) != outcome(other, data, results[2])
+
+
+@pytest.mark.parametrize("killed_after", [1, 3])
+@pytest.mark.parametrize("keys", [{}, {"optimizer": "adamw", "weight_decay": 0.1, "schedule": "cosine",
+                                       "warmup_steps": 5, "clip_norm": 0.5}])
+def test_a_killed_run_resumes_to_the_same_numbers(data: Split, tmp_path: Path, killed_after: int,
+                                                   keys: dict[str, Any]) -> None:
+    class Killed(Exception):
+        pass
+
+    def kill(report: EpochReport) -> None:
+        if report.epoch == killed_after:
+            raise Killed
+
+    whole = build(data)
+    expected = outcome(whole, data, train(whole, data, settings(**keys), 1))
+    with pytest.raises(Killed):
+        train(build(data), data, settings(**keys), 1, tmp_path / "state", on_epoch=kill)
+    resumed = build(data)
+    result = train(resumed, data, settings(**keys), 1, tmp_path / "state")
+    assert outcome(resumed, data, result) == expected
+    assert [row["epoch"] for row in result.curve] == [1, 2, 3, 4]
+
+
+def test_the_best_weights_are_kept_not_the_last(data: Split) -> None:
+    model = build(data)
+    result = train(model, data, settings(epochs=8, learning_rate=0.05), 1)
+    values = {row["epoch"]: row["valid"]["NDCG@10"] for row in result.curve}
+    assert result.best_epoch == min(epoch for epoch, value in values.items() if value == max(values.values()))
+    assert evaluate(model, data, data.valid).metrics["NDCG@10"] == values[result.best_epoch]
+
+
+def test_patience_stops_and_validation_may_be_rarer(data: Split) -> None:
+    result = train(build(data, dropout=0.0), data, settings(epochs=200, patience=2, learning_rate=0.05,
+                                                             validate_every=2), 1)
+    assert result.epochs < 200
+    assert result.epochs - result.best_epoch == 4
+    assert [row["valid"] is not None for row in result.curve] == [row["epoch"] % 2 == 0 for row in result.curve]
+
+
+def test_a_time_limit_stops_after_the_epoch_that_passes_it(data: Split) -> None:
+    result = train(build(data), data, settings(epochs=50, max_minutes=1e-6), 1)
+    assert result.epochs == 1
+
+
+def test_bfloat16_trains(data: Split) -> None:
+    low, full = build(data), build(data)
+    results = [train(low, data, settings(precision="bfloat16"), 1), train(full, data, settings(), 1)]
+    assert low.items.weight.dtype == torch.float32
+    assert results[0].curve[-1]["loss"] == pytest.approx(results[1].curve[-1]["loss"], rel=0.05)
+
+
+def test_a_loss_that_is_not_finite_is_one_sentence(data: Split) -> None:
+    with pytest.raises(CpbenchError, match=r"the loss of sasrec became (nan|inf) in epoch \d+; lower learning_rate"):
+        train(build(data, loss="bce"), data, settings(learning_rate=1e30, epochs=20), 1)
+
+
+def test_nothing_to_train_on_is_one_sentence() -> None:
+    data = split(dataset([3] * 5), Protocol())
+    with pytest.raises(UsageError, match="no user with two training interactions"):
+        train(build(data), data, settings(), 1)
+
+
+def test_a_damaged_checkpoint_is_one_sentence(data: Split, tmp_path: Path) -> None:
+    train(build(data), data, settings(epochs=1), 1, tmp_path / "state")
+    (tmp_path / "state" / "state.safetensors").write_bytes(b"truncated")
+    with pytest.raises(CpbenchError, match="checkpoint .* is damaged"):
+        train(build(data), data, settings(), 1, tmp_path / "state")
+
+
+def test_checkpoints_are_data_not_code(data: Split, tmp_path: Path) -> None:
+    train(build(data), data, settings(epochs=1), 1, tmp_path / "state")
+    assert sorted(path.name for path in (tmp_path / "state").iterdir()) == ["progress.json", "state.safetensors"]
+    assert json.loads((tmp_path / "state" / "progress.json").read_text())["epoch"] == 1
+
+
+def test_an_absent_device_is_one_sentence() -> None:
+    with pytest.raises(UsageError, match="device 'gpu7' is not available here; use auto, cpu or cuda"):
+        choose_device("gpu7")
+
+
+@pytest.mark.parametrize(("schedule", "last"), [("constant", 1.0), ("linear", 0.1), ("cosine", 0.1)])
+def test_schedules_end_where_they_say(schedule: str, last: float) -> None:
+    from cpbench.training.loop import _rate
+
+    config = TrainingConfig(schedule=schedule, warmup_steps=10)
+    rates = [_rate(config, step, 100) for step in range(101)]
+    assert rates[0] == pytest.approx(0.1)
+    assert max(rates) == 1.0
+    assert rates[-1] == pytest.approx(last)
+    assert all(a >= b for a, b in zip(rates[10:], rates[11:], strict=False))
