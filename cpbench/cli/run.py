@@ -65,7 +65,10 @@ def command(
 
     with output.progress(TextColumn("{task.description}"), BarColumn(bar_width=16),
                          TextColumn("{task.fields[state]}"), TimeElapsedColumn()) as progress:
-        outcomes = run(cells, results, LiveWatcher(output, progress, len(cells)), force, device)
+        try:
+            outcomes = run(cells, results, LiveWatcher(output, progress, len(cells)), force, device)
+        except KeyboardInterrupt:  # typer would end the command without a word
+            raise typer.Abort from None
     if not output.out.is_terminal:  # a file or a pipe has no edge
         output.out.width = 200
     output.result(_document(outcomes, results), _table(outcomes))

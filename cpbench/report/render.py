@@ -61,8 +61,9 @@ def _fit(table: ComparisonTable, console: "Console") -> "RenderableType":
 
     columns, dropped = list(table.columns), list[str]()
     grid = _grid(table, columns)
+    unbounded = console.options.update(max_width=10_000)
     for name in EXPENDABLE:
-        if Measurement.get(console, console.options, grid).maximum <= console.width:
+        if Measurement.get(console, unbounded, grid).maximum <= console.width:
             break
         if name in columns:
             columns.remove(name)
@@ -80,15 +81,16 @@ def _grid(table: ComparisonTable, columns: Sequence[str]) -> "RenderableType":
     from rich.text import Text
 
     has_published = any(row.published for row in table.rows)
-    grid = Table(title=Text(title(table), style="bold"), title_justify="left",
-                 box=box.SIMPLE_HEAD, padding=(0, 1), pad_edge=False)
-    grid.add_column("model", max_width=36)
-    grid.add_column("uses", max_width=14)
+    names = [len(row.model) for row in table.all_rows]
+    grid = Table(title=Text(title(table), style="bold"), title_justify="left", box=box.SIMPLE_HEAD,
+                 padding=(0, 1, 0, 0), pad_edge=False)
+    grid.add_column("model", min_width=min(max(names), 20), max_width=36)
+    grid.add_column("uses", min_width=10, max_width=18)
     for name in columns:
         grid.add_column(name, justify="right", no_wrap=True)
     if has_published:
         grid.add_column("published\nHR@10 / NDCG@10", no_wrap=True)
-    for name in ("fit s", "parameters", "seeds"):
+    for name in ("fit s", "params", "seeds"):
         grid.add_column(name, justify="right", no_wrap=True)
     for row in table.all_rows:
         if row is table.ceiling:

@@ -1,0 +1,112 @@
+from pathlib import Path
+
+import pytest
+from pydantic import Field
+
+from cpbench.errors import UsageError
+from cpbench.experiments import recipes
+from cpbench.experiments.recipes import choose_recipe, parse_settings, resolve
+from cpbench.models.base import ModelConfig, NeuralRecommender, Recommender
+
+RECIPES = """
+[tuned]
+source = "a search of ours"
+shrink = 5.0
+epochs = 7
+
+[tuned.dataset.beauty]
+source = "the same search on beauty"
+shrink = 9.0
+
+[paper]
+shrink = 1.0
+"""
+
+
+class Config(ModelConfig):
+    shrink: float = Field(0.0, ge=0)
+    names: tuple[str, ...] = ()
+    full: bool = False
+
+
+class Trained(NeuralRecommender):
+    name = "trained"
+    Config = Config
+
+
+class Counted(Recommender):
+    name = "counted"
+    Config = Config
+
+
+@pytest.fixture(autouse=True)
+def recipe_file(tmp_path, monkeypatch):
+    path = tmp_path / "trained.toml"
+    path.write_text(RECIPES)
+    monkeypatch.setattr(Trained, "recipe_file", classmethod(lambda cls: path))
+    monkeypatch.setattr(Counted, "recipe_file", classmethod(lambda cls: None))
+    return path
+
+
+def test_later_sources_win_and_every_key_says_where_it_came_from():
+    resolved = resolve(Trained, "tuned", "beauty", {"full": True})
+    assert (resolved.config["shrink"], resolved.config["epochs"], resolved.config["full"]) == (9.0, 7, True)
+    assert resolved.sources["shrink"] == "recipe tuned for beauty: the same search on beauty"
+    assert resolved.sources["epochs"] == "recipe tuned: a search of ours"
+    assert resolved.sources["full"] == "--set" and resolved.sources["learning_rate"] == "default"
+    assert resolved.overrides == {"full": True}
+    assert set(resolved.sources) == set(resolved.config)
+    assert resolve(Trained, "tuned", "sports", {}).config["shrink"] == 5.0
+    assert resolve(Trained, "paper", "beauty", {}).config["shrink"] == 1.0
+
+
+def test_a_counted_model_has_no_training_settings():
+    resolved = resolve(Counted, "defaults", "beauty", {})
+    assert resolved.training is None and resolved.config == {"shrink": 0.0, "names": [], "full": False}
+    with pytest.raises(UsageError, match="unknown key 'epochs'"):
+        resolve(Counted, "defaults", "beauty", {"epochs": 3})
+
+
+def test_all_problems_stand_in_one_sentence():
+    with pytest.raises(UsageError) as caught:
+        resolve(Trained, "tuned", "beauty", {"shrnk": 1, "shrink": -1, "full": 1, "batch_size": True})
+    text = str(caught.value)
+    assert text.startswith("configuration of trained (tuned): unknown key 'shrnk', did you mean 'shrink'?; ")
+    assert "shrink = -1 should be greater than or equal to 0" in text
+    assert "full = 1 should be a valid boolean" in text
+    assert "batch_size = True should be a valid integer" in text
+
+
+def test_a_wrong_recipe_says_that_the_recipe_is_wrong(recipe_file: Path):
+    recipe_file.write_text("[tuned]\nepochs = 0\nlenght = 3\n")
+    with pytest.raises(UsageError, match=r"unknown key 'lenght'.*epochs = 0 should be .* \(from recipe tuned\)"):
+        resolve(Trained, "tuned", "beauty", {})
+    recipe_file.write_text("[tuned")
+    with pytest.raises(recipes.CpbenchError, match=r"the recipes of trained in trained\.toml cannot be read"):
+        resolve(Trained, "tuned", "beauty", {})
+
+
+def test_recipes_are_chosen_by_name_or_stand_in_for_each_other():
+    assert choose_recipe(Trained, "paper") == "paper"
+    assert choose_recipe(Counted, "paper") == choose_recipe(Counted, "tuned") == "defaults"
+    with pytest.raises(UsageError, match="unknown recipe of trained 'papr'; did you mean 'paper'"):
+        resolve(Trained, "papr", "beauty", {})
+
+
+@pytest.mark.parametrize(("setting", "value"), [
+    ("a=3", 3), ("a=3.5", 3.5), ("a=1e30", 1e30), ("a=true", True), ("a=bce", "bce"), ("a='3'", "3"),
+    ("a=sampled-softmax", "sampled-softmax"), ("a=[1, 2]", [1, 2]), ("a=x=y", "x=y"), ("a=2014-05-01", "2014-05-01"),
+    ("a=1\nb=2", "1\nb=2"), (" a = 3 ", 3),
+])
+def test_values_are_toml_or_else_text(setting, value):
+    assert parse_settings([setting]) == {"a": value}
+
+
+@pytest.mark.parametrize("setting", ["a", "=3", "a=", ""])
+def test_a_setting_needs_a_key_and_a_value(setting):
+    with pytest.raises(UsageError, match="is not of the form KEY=VALUE"):
+        parse_settings([setting])
+
+
+def test_a_list_may_be_a_tuple():
+    assert resolve(Trained, "defaults", "beauty", {"names": ["a"]}).config["names"] == ["a"]

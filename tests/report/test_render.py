@@ -1,0 +1,91 @@
+import csv
+import io
+import json
+import re
+
+from rich.console import Console
+
+from cpbench.report import render
+from cpbench.report.tables import comparison_tables
+from tests.report.records import record
+
+NASTY = "a|b <script>*x*_y_`z` [red]r[/red]"
+
+
+def tables(*records):
+    return comparison_tables(records)[0]
+
+
+def beauty():
+    data = {"dataset": "amazon-beauty"}
+    return tables(record("sasrec", 1, 0.06, **data), record("sasrec", 2, 0.07, **data),
+                  record("ease", 1, 0.05, information=["times", "categories"], **data))
+
+
+def show(made, width: int = 200) -> str:
+    console = Console(width=width, file=io.StringIO(), force_terminal=True, color_system="standard")
+    console.print(render.terminal(made, console))
+    return console.file.getvalue()
+
+
+def test_terminal():
+    text = show(beauty())
+    assert "\x1b[1m0.0650\x1b[0m" in text and "\x1b[1m0.0500" not in text  # best in bold
+    assert "±0.0071" in text and "ids + times +" in text and "45.1 k" in text
+    assert "0.0605 / 0.0318 [1]" in text and "0.0668 / 0.0354 [2]" in text
+    assert re.search(r"\[1\] S3-Rec .*\.", text)
+
+
+def test_a_narrow_terminal_goes_without_the_lesser_metrics_and_says_so():
+    wide, narrow = show(beauty(), 200), show(beauty(), 80)
+    assert "HR@5" in wide and "Not shown in this narrow terminal" not in wide
+    assert "Not shown in this narrow terminal: HR@5" in narrow and "0.0650" in narrow
+    assert max(len(re.sub(r"\x1b\[[0-9;]*m", "", line)) for line in narrow.splitlines()) <= 80
+
+
+def test_markdown_is_a_github_table():
+    lines = render.markdown(beauty()).splitlines()
+    rows = [line for line in lines if line.startswith("|")]
+    assert len(rows) == 4 and len({line.replace(r"\|", "").count("|") for line in rows}) == 1
+    assert set(rows[1]) <= set("|-: ")
+    assert "**0.0650** ± 0.0071" in rows[2] and r"0.0605 / 0.0318 \[1\]<br>" in rows[2]
+    assert r"\[1\] S3-Rec" in lines[-3] + lines[-2] + lines[-1]
+
+
+def test_csv_has_one_line_a_model_with_every_metric():
+    rows = list(csv.DictReader(io.StringIO(render.csv_text(beauty()))))
+    assert [row["model"] for row in rows] == ["sasrec", "ease"]
+    assert float(rows[0]["HR@10"]) == 0.065 and rows[1]["HR@10 std"] == ""
+    assert rows[0]["published HR@10"] == "0.0605; 0.0668" and "RecBoard" in rows[0]["published source"]
+    assert rows[0]["seeds"] == "1 2" and rows[0]["serving_lag"] == "0" and rows[0]["users"] == "40"
+
+
+def test_json_holds_everything():
+    document = json.loads(json.dumps(render.document(beauty(), ["careful"])))
+    assert document["warnings"] == ["careful"]
+    (table,) = document["tables"]
+    assert table["protocol"]["exclude_seen"] is True and table["ceiling"] is None
+    assert table["rows"][0]["metrics"]["HR@10"]["mean"] == 0.065 and table["rows"][1]["metrics"]["HR@10"]["std"] is None
+    assert [entry["metrics"]["HR@10"] for entry in table["rows"][0]["published"]] == [0.0605, 0.0668]
+
+
+def test_text_from_data_stays_text():
+    made = tables(record(NASTY, dataset=NASTY), record("ease", dataset=NASTY))
+    assert "[red]r[/red]" in show(made)
+    text = render.markdown(made)
+    assert "<script>" not in text.replace(r"\<script\>", "") and r"a\|b" in text
+    rows = [line for line in text.splitlines() if line.startswith("|")]
+    assert len({line.replace(r"\|", "").count("|") for line in rows}) == 1
+
+
+def test_the_ceiling_row():
+    made = tables(record(), record("oracle", hr=0.9, information=["the simulator's truth"]))
+    assert "oracle" in render.markdown(made).splitlines()[5] and "simulator's" in show(made)
+    rows = list(csv.DictReader(io.StringIO(render.csv_text(made))))
+    assert [row["kind"] for row in rows] == ["model", "ceiling"]
+    assert render.document(made, [])["tables"][0]["ceiling"]["metrics"]["HR@10"]["mean"] == 0.9
+
+
+def test_numbers_for_people():
+    assert [render.count(value) for value in (812, 45_100, 1_300_000)] == ["812", "45.1 k", "1.3 M"]
+    assert [render.seconds(value) for value in (0.31, 9.96, 1234.5)] == ["0.3", "10.0", "1,234"]

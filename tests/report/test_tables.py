@@ -1,0 +1,91 @@
+import pytest
+
+from cpbench.data.protocol import Protocol
+from cpbench.errors import UsageError
+from cpbench.report.collect import collect
+from cpbench.report.tables import caption, comparison_tables, describe
+from tests.report.records import record, store
+
+
+def test_means_and_spread_over_seeds_best_first():
+    records = [record("sasrec", 1, 0.4), record("sasrec", 2, 0.6), record("ease", 1, 0.3)]
+    (table,), warnings = comparison_tables(records)
+    assert warnings == [] and [row.model for row in table.rows] == ["sasrec", "ease"]
+    sasrec, ease = table.rows
+    assert sasrec.metrics["HR@10"].mean == pytest.approx(0.5)
+    assert sasrec.metrics["HR@10"].spread == pytest.approx(0.1414, abs=1e-4)  # n - 1 in the denominator
+    assert ease.metrics["HR@10"].spread is None
+    assert table.is_best(sasrec, "HR@10") and not table.is_best(ease, "HR@10")
+    assert "Mean ± standard deviation over 1 to 2 seeds. Rows without ± are single runs." in caption(table)
+    assert sasrec.fit_seconds == 12.0 and sasrec.parameters == 45_100
+
+
+def test_single_runs_are_said_to_be_single():
+    (table,), _ = comparison_tables([record("sasrec"), record("ease")])
+    assert any(line.startswith("Single run of each model") for line in caption(table))
+    (alone,), _ = comparison_tables([record("sasrec")])
+    assert not alone.is_best(alone.rows[0], "HR@10")
+
+
+def test_versions_of_the_data_and_protocols_never_share_a_table():
+    others = [Protocol(serving_lag=900), Protocol(exclude_seen=False)]
+    records = [record(), record("ease"), record("ease", dataset_fingerprint="bbbb"),
+               *(record("ease", protocol=protocol) for protocol in others)]
+    tables, warnings = comparison_tables(records)
+    assert sorted(len(table.rows) for table in tables) == [1, 1, 1, 2]
+    assert any("2 versions of the data (fingerprints aaaa, bbbb)" in line for line in warnings)
+    assert any("3 protocols" in line and "serving lag 900 s" in line and "separate tables" in line for line in warnings)
+
+
+def test_settings_make_rows_of_their_own():
+    other = {"width": 32, "loss": "bce"}
+    records = [record(), record(config=other, config_sources={"width": "--set", "loss": "default"})]
+    (table,), _ = comparison_tables(records)
+    assert sorted(row.recipe for row in table.rows) == ["tuned", "tuned, width=32"]
+    # the recipe file itself was edited between two runs: they are not seeds of one thing
+    (table,), _ = comparison_tables([record(seed=1), record(seed=2, config=other)])
+    assert sorted(row.recipe for row in table.rows) == ["tuned of 2026-01-01, seed 1", "tuned of 2026-01-01, seed 2"]
+
+
+def test_the_ceiling_is_no_competitor():
+    (table,), _ = comparison_tables([record("sasrec"), record("ease", hr=0.2), record("oracle", hr=0.9)])
+    assert [row.model for row in table.rows] == ["sasrec", "ease"] and table.ceiling is not None
+    assert table.is_best(table.rows[0], "HR@10")
+    assert [row.model for row in table.all_rows] == ["sasrec", "ease", "oracle"]
+    assert any(line.startswith("Ceiling: ") for line in caption(table))
+
+
+def test_the_caption_tells_all_that_changes_a_number():
+    notes = {"events": 40.0, "empty_history_share": 0.25, "target_seen_before_share": 0.5,
+             "targets_unseen_in_training": 3.0}
+    (table,), _ = comparison_tables([record(protocol=Protocol(serving_lag=900), notes=notes)])
+    text = "\n".join(caption(table))
+    assert "leave-one-out, seen items excluded, serving lag 900 s; the whole catalogue is ranked." in text
+    assert "40 users, 300 items, 480 interactions; fingerprint aaaa" in text
+    assert "40 test events, 25.0% of them without any visible history, 50.0% with a target seen before, " in text
+    assert "which are misses here, 3 with a target unseen in training." in text
+    assert "cuts at the last 10% and 20%, first 1 per user" in describe(Protocol(split="temporal"))
+
+
+def test_cutoffs_beyond_the_catalogue_have_no_column():
+    (table,), _ = comparison_tables([record(dataset_counts={"users": 40, "items": 8, "interactions": 480})])
+    assert table.columns == ["HR@5", "MRR"]
+
+
+def test_collecting_names_what_it_leaves_out(tmp_path, monkeypatch):
+    monkeypatch.setenv("CPBENCH_HOME", str(tmp_path / "home"))
+    results = tmp_path / "results"
+    with pytest.raises(UsageError, match=r"no run record in .*results; make one with `cpbench run"):
+        collect(results)
+    store(results, record())
+    broken = store(results, record("ease"))
+    (broken / "record.json").write_text("{")
+    store(results, record("hidden"), run=".tuned-seed1.x7")
+    found, warnings = collect(results)
+    assert [each.model for each in found] == ["sasrec"]
+    assert len(warnings) == 1 and str(broken) in warnings[0]
+    assert collect(results, ["tiny"])[0] == found
+    with pytest.raises(UsageError, match="unknown dataset 'tinny'; did you mean 'tiny'"):
+        collect(results, ["tinny"])
+    with pytest.raises(UsageError, match=r"no run on ml-1m is recorded in .*, only on tiny; make one with"):
+        collect(results, ["ml-1m"])
