@@ -1,0 +1,44 @@
+import pytest
+
+from tests.cli.process import cpbench
+
+OPTIONS = {
+    "download": ["--from", "--force", "--list", "--columns", "--json", "--quiet"],
+    "datasets": ["--json"],
+    "inspect": ["NAME", "--json", "--quiet"],
+    "models": ["--json"],
+    "check-model": [],
+    "run": ["--model", "--dataset", "--seeds", "--recipe", "--set", "--split", "--serving-lag", "--exclude-seen",
+            "--include-seen", "--device", "--results", "--force", "--json", "--quiet"],
+    "report": ["--dataset", "--results", "--format", "--json"],
+}
+
+
+def test_help_names_every_command(tmp_path):
+    done = cpbench(tmp_path, "--help")
+    assert done.returncode == 0 and all(command in done.stdout for command in OPTIONS)
+    for panel in ("Data", "Models", "Experiments"):
+        assert panel in done.stdout
+    bare = cpbench(tmp_path)
+    assert bare.stdout == done.stdout and "error" not in bare.stderr
+
+
+@pytest.mark.parametrize("command", OPTIONS)
+def test_help_of_every_command_has_its_options_and_examples(tmp_path, command):
+    done = cpbench(tmp_path, command, "--help")
+    assert done.returncode == 0 and done.stderr == ""
+    assert all(option in done.stdout for option in OPTIONS[command])
+    assert f"cpbench {command}" in done.stdout.partition("Examples:")[2], "no example"
+    assert "In preparation" not in done.stdout
+
+
+def test_a_mistyped_command_or_option_gets_the_nearest(tmp_path):
+    done = cpbench(tmp_path, "rnu")
+    assert done.returncode == 2 and "Did you mean 'run'?" in done.stderr
+    done = cpbench(tmp_path, "report", "--formt", "csv")
+    assert done.returncode == 2 and "--format" in done.stderr and done.stdout == ""
+
+
+def test_version(tmp_path):
+    done = cpbench(tmp_path, "--version")
+    assert done.returncode == 0 and done.stdout.startswith("cpbench ")

@@ -1,0 +1,42 @@
+import json
+
+import pytest
+
+from tests.cli.process import cpbench
+from tests.report.records import record, store
+
+
+@pytest.fixture
+def results(tmp_path):
+    for seed in (1, 2):
+        store(tmp_path / "results", record("sasrec", seed, 0.4 + seed / 10))
+    store(tmp_path / "results", record("ease", 1, 0.2))
+    return tmp_path / "results"
+
+
+def test_every_format(tmp_path, results):
+    broken = store(results, record("item-knn"))
+    (broken / "record.json").write_text("{")
+    terminal = cpbench(tmp_path, "report", NO_COLOR="1")
+    assert terminal.returncode == 0 and "0.5500" in terminal.stdout and "\x1b" not in terminal.stdout
+    assert terminal.stderr.startswith("warning: left out: ") and "item-knn" in terminal.stderr
+    markdown = cpbench(tmp_path, "report", "--format", "markdown", "--results", results, "--dataset", "tiny")
+    assert "| sasrec | tuned | ids |" in markdown.stdout and "**0.5500** ± 0.0707" in markdown.stdout
+    document = json.loads(cpbench(tmp_path, "report", "--json").stdout)
+    assert [row["model"] for row in document["tables"][0]["rows"]] == ["sasrec", "ease"]
+    assert len(document["warnings"]) == 1
+    table = cpbench(tmp_path, "report", "--format", "csv").stdout.splitlines()
+    assert len(table) == 3 and table[0].startswith("dataset,split,serving_lag,exclude_seen,")
+
+
+@pytest.mark.parametrize(("arguments", "sentence"), [
+    (("--dataset", "tinny"), "unknown dataset 'tinny'; did you mean 'tiny'?"),
+    (("--dataset", "ml-1m"), "no run on ml-1m is recorded in results, only on tiny"),
+    (("--format", "markdwon"), "unknown format 'markdwon'; did you mean 'markdown'?"),
+    (("--json", "--format", "csv"), "--json and --format csv contradict each other"),
+    (("--results", "nowhere"), "no run record in nowhere; make one with `cpbench run"),
+])
+def test_bad_usage_is_one_sentence_and_status_2(tmp_path, results, arguments, sentence):
+    done = cpbench(tmp_path, "report", *arguments)
+    assert done.returncode == 2 and done.stdout == ""
+    assert done.stderr.count("\n") == 1 and sentence in done.stderr

@@ -1,0 +1,46 @@
+import errno
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+from polars.exceptions import ComputeError
+from safetensors import SafetensorError
+
+from cpbench.data.protocol import Events
+from cpbench.errors import CpbenchError
+from cpbench.experiments.record import load_record, write_run
+from tests.report.records import record
+
+EVENTS = Events(*(np.array([0, 2]) for _ in range(4)))
+
+
+class Failing:
+    def __init__(self, error: Exception) -> None:
+        self.error = error
+
+    def save(self, folder: Path) -> None:
+        (folder.parent / "half").write_text("half")
+        raise self.error
+
+
+@pytest.mark.parametrize("error", [
+    OSError(errno.ENOSPC, "No space left on device"),
+    SafetensorError("Error while serializing: I/O error: No space left on device (os error 28)"),
+    ComputeError("parquet: underlying IO error: No space left on device"),
+])
+def test_a_full_disk_leaves_the_record_that_was_there(tmp_path, error):
+    folder = tmp_path / "run"
+    write_run(folder, record(hr=0.1))
+    with pytest.raises(CpbenchError, match=r"cannot write .*run: .*No space left on device.*; nothing was left behind"):
+        write_run(folder, record(hr=0.9), EVENTS, np.ones(2), [], Failing(error))
+    assert load_record(folder) == record(hr=0.1)
+    assert [path.name for path in tmp_path.iterdir()] == ["run"]
+
+
+def test_the_evidence_lies_beside_the_record(tmp_path):
+    write_run(tmp_path / "run", record(), EVENTS, np.array([1.5, np.inf]), [{"loss": float("nan")}])
+    ranks = pl.read_parquet(tmp_path / "run" / "ranks.parquet")
+    assert ranks.schema == {"user": pl.Int32, "target": pl.Int64, "rank": pl.Float64}
+    assert ranks["rank"].to_list() == [1.5, float("inf")]
+    assert "null" in (tmp_path / "run" / "curve.json").read_text()

@@ -1,0 +1,163 @@
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+
+from cpbench.data.protocol import Protocol, split
+from cpbench.errors import CpbenchError
+from cpbench.experiments import ceiling, runner
+from cpbench.experiments.plan import plan
+from cpbench.experiments.runner import run
+from cpbench.report.record import load_record
+from tests.experiments.tiny import place, tiny
+
+SHORT = {"epochs": 2, "width": 8}
+
+
+class Notes:
+    """A watcher that remembers."""
+
+    def __init__(self) -> None:
+        self.lines: list[str] = []
+        self.epochs = 0
+
+    def say(self, text: str) -> None:
+        self.lines.append(text)
+
+    warn = say
+
+    def begin(self, cell) -> None:
+        self.lines.append(cell.label)
+
+    def epoch(self, report) -> None:
+        self.epochs += 1
+
+    def end(self, outcome) -> None:
+        self.lines.append(outcome.status)
+
+
+@pytest.fixture(autouse=True)
+def home(tmp_path, monkeypatch) -> Path:
+    monkeypatch.setenv("CPBENCH_HOME", str(tmp_path / "home"))
+    place(tmp_path / "home", tiny())
+    return tmp_path / "home"
+
+
+def go(results: Path, force: bool = False, overrides=SHORT, **options) -> tuple[list, Notes]:
+    notes = Notes()
+    cells = plan(["sasrec"], ["tiny"], [1], overrides=overrides, **options)
+    return run(cells, results, notes, force=force, device="cpu"), notes
+
+
+def test_done_is_skipped_and_force_repeats(tmp_path):
+    (first,), notes = go(tmp_path)
+    assert first.status == "done" and notes.epochs == 2
+    (second,), notes = go(tmp_path)
+    assert second.status == "skipped" and notes.epochs == 0 and second.record == first.record
+    (third,), notes = go(tmp_path, force=True)
+    assert third.status == "done" and notes.epochs == 2 and third.record.metrics == first.record.metrics
+
+
+def test_other_data_or_another_recipe_is_another_run(tmp_path, home, monkeypatch):
+    go(tmp_path)
+    shutil.rmtree(home / "prepared" / "tiny")
+    place(home, tiny(seed=6))
+    (changed,), notes = go(tmp_path)
+    assert changed.status == "done" and any("the data have changed since this run was recorded" in line
+                                            for line in notes.lines)
+    path = changed.folder / "record.json"
+    document = json.loads(path.read_text())
+    document["config"]["dropout"] = 0.9
+    path.write_text(json.dumps(document))
+    (again,), notes = go(tmp_path)
+    assert again.status == "done" and any("the recipe has changed" in line for line in notes.lines)
+
+
+def test_an_unreadable_record_is_not_overwritten_unasked(tmp_path):
+    (first,), _ = go(tmp_path)
+    (first.folder / "record.json").write_text("{")
+    (second,), _ = go(tmp_path)
+    assert second.status == "failed" and "is damaged" in str(second.error) and "--force" in str(second.error)
+    assert go(tmp_path, force=True)[0][0].status == "done"
+
+
+def test_a_crash_in_a_model_is_one_failed_cell(tmp_path, monkeypatch):
+    def crash(*_):
+        raise RuntimeError("out of memory")
+
+    monkeypatch.setattr(runner, "train", crash)
+    (outcome,), notes = go(tmp_path)
+    assert outcome.status == "failed" and str(outcome.error).startswith("RuntimeError: out of memory")
+    assert notes.lines[-1] == "failed" and not list(tmp_path.rglob("*.unfinished"))
+
+
+def test_a_state_of_other_settings_is_not_continued(tmp_path, monkeypatch):
+    class Stop(BaseException):
+        pass
+
+    def stop(self, report):
+        raise Stop
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Notes, "epoch", stop)
+        with pytest.raises(Stop):
+            go(tmp_path)
+    (unfinished,) = tmp_path.rglob("*.unfinished")
+    document = json.loads((unfinished / "run.json").read_text())
+    (_, notes) = go(tmp_path)
+    assert "continuing where it was interrupted" in notes.lines and notes.epochs == 1
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Notes, "epoch", stop)
+        with pytest.raises(Stop):
+            go(tmp_path, force=True)
+    document["config"]["dropout"] = 0.9
+    (unfinished / "run.json").write_text(json.dumps(document))
+    (_, notes) = go(tmp_path, force=True)
+    assert notes.epochs == 2 and not unfinished.exists()
+
+
+def test_what_a_killed_process_left_is_cleared(tmp_path):
+    (first,), _ = go(tmp_path)
+    litter = first.folder.parent / f".{first.folder.name}.abcdef"
+    litter.mkdir()
+    go(tmp_path, force=True)
+    assert not litter.exists() and [path.name for path in first.folder.parent.iterdir()] == [first.folder.name]
+
+
+def test_the_temporal_split_and_the_lag_have_records_of_their_own(tmp_path):
+    (plain,), _ = go(tmp_path)
+    (lagged,), _ = go(tmp_path, serving_lag=7200)
+    (temporal,), _ = go(tmp_path, split="temporal")
+    assert len({outcome.folder.parent.parent.name for outcome in (plain, lagged, temporal)}) == 3
+    assert temporal.record.protocol.split == "temporal"
+
+
+def test_a_simulated_dataset_gets_a_ceiling_once(tmp_path, monkeypatch):
+    from cpbench.data.streaming import oracle
+
+    calls = []
+
+    def best(folder, part):
+        calls.append(folder)
+        return {"HR@10": 0.9, "NDCG@10": 0.6, "MRR": 0.5}
+
+    monkeypatch.setattr(oracle, "ceiling", best)
+    part = split(tiny("streaming"), Protocol(exclude_seen=False))
+    for _ in range(2):
+        ceiling.record_ceiling(part, tmp_path, print)
+    assert len(calls) == 1 and calls[0].name == "streaming"
+    made = load_record(tmp_path / "streaming" / "leave-one-out,seen=kept" / "oracle" / "ceiling")
+    assert made.metrics.test["HR@10"] == 0.9 and made.model == "oracle"
+    ceiling.record_ceiling(split(tiny(), Protocol()), tmp_path, print)
+    assert not (tmp_path / "tiny").exists()
+
+
+def test_a_missing_ceiling_stops_no_model(tmp_path, monkeypatch):
+    def fail(*_):
+        raise CpbenchError("no truth")
+
+    monkeypatch.setattr(runner, "record_ceiling", fail)
+    (outcome,), notes = go(tmp_path)
+    assert outcome.status == "done" and "the ceiling of tiny was not recorded: no truth" in notes.lines
