@@ -40,7 +40,8 @@ def normed(x: torch.Tensor, layer: torch.nn.RMSNorm) -> torch.Tensor:
     return x / torch.sqrt((x**2).mean() + eps) * layer.weight
 
 
-def layer_slowly(layer: torch.nn.Module, x: list[torch.Tensor], sees: list[list[int]], bias: torch.Tensor) -> list[torch.Tensor]:
+def layer_slowly(layer: torch.nn.Module, x: list[torch.Tensor], sees: list[list[int]],
+                 bias: torch.Tensor) -> list[torch.Tensor]:
     """One pre-norm layer; row q attends to keys sees[q] (none: attention gives zero)."""
     width = len(x[0])
     parts = [layer.query_key_value(normed(row, layer.attention_norm)).chunk(3) for row in x]

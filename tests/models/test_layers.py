@@ -37,7 +37,8 @@ def test_heads_split_and_merge() -> None:
     assert torch.equal(merge_heads(split_heads(x, 3)), x)
 
 
-def attend_slowly(query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, bias: torch.Tensor | None) -> torch.Tensor:
+def attend_slowly(query: torch.Tensor, key: torch.Tensor, value: torch.Tensor,
+                  bias: torch.Tensor | None) -> torch.Tensor:
     """Row by row, key by key; a row that sees no key gives zeros."""
     users, heads, length, width = query.shape
     out = torch.zeros_like(query)

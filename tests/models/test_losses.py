@@ -26,7 +26,8 @@ def gradients(loss: torch.Tensor, *of: torch.Tensor) -> list[torch.Tensor]:
 
 
 @pytest.mark.parametrize("elements", [1, 23 * 64, 10**6])
-def test_full_softmax_equals_plain_cross_entropy_and_its_gradients(monkeypatch: pytest.MonkeyPatch, elements: int) -> None:
+def test_full_softmax_equals_plain_cross_entropy_and_its_gradients(monkeypatch: pytest.MonkeyPatch,
+                                                                   elements: int) -> None:
     monkeypatch.setattr(losses, "CHUNK_ELEMENTS", elements)
     hidden, items, targets = make(t=200)
     fast = full_softmax(hidden, items, targets) * 3.0

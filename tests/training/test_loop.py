@@ -1,4 +1,5 @@
 import json
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -45,16 +46,16 @@ def test_same_seed_same_numbers_another_seed_other_numbers(data: Split) -> None:
                                        "warmup_steps": 5, "clip_norm": 0.5}])
 def test_a_killed_run_resumes_to_the_same_numbers(data: Split, tmp_path: Path, killed_after: int,
                                                    keys: dict[str, Any]) -> None:
-    class Killed(Exception):
+    class KilledError(Exception):
         pass
 
     def kill(report: EpochReport) -> None:
         if report.epoch == killed_after:
-            raise Killed
+            raise KilledError
 
     whole = build(data)
     expected = outcome(whole, data, train(whole, data, settings(**keys), 1))
-    with pytest.raises(Killed):
+    with pytest.raises(KilledError):
         train(build(data), data, settings(**keys), 1, tmp_path / "state", on_epoch=kill)
     resumed = build(data)
     result = train(resumed, data, settings(**keys), 1, tmp_path / "state")
@@ -104,7 +105,7 @@ def test_nothing_to_train_on_is_one_sentence() -> None:
 def test_a_damaged_checkpoint_is_one_sentence(data: Split, tmp_path: Path) -> None:
     train(build(data), data, settings(epochs=1), 1, tmp_path / "state")
     (tmp_path / "state" / "state.safetensors").write_bytes(b"truncated")
-    with pytest.raises(CpbenchError, match="checkpoint .* is damaged"):
+    with pytest.raises(CpbenchError, match=r"checkpoint .* is damaged"):
         train(build(data), data, settings(), 1, tmp_path / "state")
 
 
@@ -128,4 +129,4 @@ def test_schedules_end_where_they_say(schedule: str, last: float) -> None:
     assert rates[0] == pytest.approx(0.1)
     assert max(rates) == 1.0
     assert rates[-1] == pytest.approx(last)
-    assert all(a >= b for a, b in zip(rates[10:], rates[11:], strict=False))
+    assert all(a >= b for a, b in pairwise(rates[10:]))
