@@ -1,7 +1,8 @@
 """Raw interactions -> Dataset: filters, one order, dense ids, and counts that must be right.
 
 Order: stable sort by (user, time, row of the file); ties in time keep the order of the file, without which a quarter
-of the test targets of every public dataset would depend on the sorting algorithm.
+of the test targets of every public dataset would depend on the sorting algorithm. Where the file tells fractions of a
+second, they count as time here (column `fraction`), though a Dataset's times are whole seconds.
 Ids: users by first appearance in the file (after the filters), items by first appearance in the sorted interactions.
 """
 
@@ -43,7 +44,7 @@ def prepare(card: Card, files: Mapping[str, Path]) -> Dataset:
 
 
 def assemble(name: str, raw: pl.DataFrame, items: Items, filters: Filters, facts: Mapping[str, Any]) -> Dataset:
-    """Filter, sort and number the interactions `raw` (columns user, item, time, in file order).
+    """Filter, sort and number the interactions `raw` (columns user, item, time, perhaps fraction; in file order).
 
     `facts` go into the manifest beside the filters, the raw counts and what was noticed on the way.
     Raises UsageError when nothing is left.
@@ -54,7 +55,8 @@ def assemble(name: str, raw: pl.DataFrame, items: Items, filters: Filters, facts
     user_ids = kept["user"].unique(maintain_order=True)
     users = pl.DataFrame({"user": user_ids, "user_index": np.arange(len(user_ids), dtype=np.int32)})
     # joins on the left keep its order, so rows are still those of the file and a stable sort keeps ties so
-    ordered = kept.join(users, on="user", maintain_order="left").sort("user_index", "time", maintain_order=True)
+    keys = ["user_index", "time", *(["fraction"] if "fraction" in kept.columns else [])]
+    ordered = kept.join(users, on="user", maintain_order="left").sort(keys, maintain_order=True)
     item_ids = ordered["item"].unique(maintain_order=True)
     index = pl.DataFrame({"item": item_ids, "item_index": np.arange(len(item_ids), dtype=np.int32)})
     ordered = ordered.join(index, on="item", how="left", maintain_order="left")

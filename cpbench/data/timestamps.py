@@ -1,4 +1,4 @@
-"""Timestamps: whatever a column holds -> whole seconds since 1970 (UTC), or a sentence that says what is wrong."""
+"""Timestamps: whatever a column holds -> whole numbers since 1970 (UTC), or a sentence that says what is wrong."""
 
 from collections.abc import Callable
 from typing import Literal
@@ -9,7 +9,8 @@ import polars as pl
 from cpbench.errors import UsageError
 
 Unit = Literal["s", "ms", "us", "ns"]
-PER_SECOND: dict[str, int] = {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}
+MICRO = 10**6
+PER_SECOND: dict[str, int] = {"s": 1, "ms": 10**3, "us": MICRO, "ns": 10**9}
 NAMES: dict[str, str] = {"s": "seconds", "ms": "milliseconds", "us": "microseconds", "ns": "nanoseconds"}
 LATEST = 10**11
 """No real timestamp in seconds is larger (the year 5138); in milliseconds every one since March 1973 is."""
@@ -19,9 +20,14 @@ Place = Callable[[int], str]
 
 
 def seconds(column: pl.Series, unit: Unit, place: Place, allow_missing: bool = False) -> pl.Series:
-    """`column` as Int64 seconds. Numbers are in `unit`; datetimes, dates and ISO texts know their own.
+    """`column` as Int64 seconds, fractions cut off; see `microseconds`."""
+    return microseconds(column, unit, place, allow_missing) // MICRO
 
-    Datetimes without a time zone are taken as UTC; fractions of a second are cut off.
+
+def microseconds(column: pl.Series, unit: Unit, place: Place, allow_missing: bool = False) -> pl.Series:
+    """`column` as Int64 microseconds. Numbers are in `unit`; datetimes, dates and ISO texts know their own.
+
+    Datetimes without a time zone are taken as UTC.
     Raises UsageError, naming the row, for a time that is missing, not a number, negative, or evidently in another
     unit than `unit`.
     """
@@ -33,7 +39,7 @@ def seconds(column: pl.Series, unit: Unit, place: Place, allow_missing: bool = F
     if column.dtype == pl.Date:
         column = column.cast(pl.Datetime("us"))
     if column.dtype == pl.Datetime:
-        return _not_negative(column.dt.epoch("us") // PER_SECOND["us"], place)
+        return _not_negative(column.dt.epoch("us"), place)
     if not column.dtype.is_numeric():
         raise UsageError(f"{place(0)}: {column.name} is of type {column.dtype}, neither a number nor a datetime")
     if column.dtype.is_float():
@@ -41,9 +47,12 @@ def seconds(column: pl.Series, unit: Unit, place: Place, allow_missing: bool = F
         if unusable.any():
             raise UsageError(f"{place(_first(unusable))}: {column.name} is {column[_first(unusable)]}, not a time")
     _check_unit(column, unit, place)
+    per = PER_SECOND[unit]
+    if column.dtype.is_float():
+        return _not_negative((column / per * MICRO).floor().cast(pl.Int64), place)
     # integers stay integers: a float64 cannot hold every nanosecond
-    whole = column.floor() if column.dtype.is_float() else column
-    return _not_negative(whole.cast(pl.Int64) // PER_SECOND[unit], place)
+    whole = column.cast(pl.Int64)
+    return _not_negative(whole // (per // MICRO) if per > MICRO else whole * (MICRO // per), place)
 
 
 def _from_text(column: pl.Series, place: Place) -> pl.Series:
@@ -81,7 +90,7 @@ def _not_negative(times: pl.Series, place: Place) -> pl.Series:
     negative = (times < 0).fill_null(False)
     if negative.any():
         row = _first(negative)
-        raise UsageError(f"{place(row)}: {times.name} is negative ({times[row]} seconds since 1970)")
+        raise UsageError(f"{place(row)}: {times.name} is negative ({times[row] // MICRO} seconds since 1970)")
     return times
 
 

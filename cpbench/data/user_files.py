@@ -15,7 +15,7 @@ from cpbench.data.card import Filters, cards
 from cpbench.data.dataset import Dataset
 from cpbench.data.describe import granularity
 from cpbench.data.prepare import assemble
-from cpbench.data.timestamps import Place, Unit, seconds
+from cpbench.data.timestamps import MICRO, Place, Unit, microseconds, seconds
 from cpbench.errors import UsageError, unknown
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
@@ -84,10 +84,12 @@ def parse_columns(text: str) -> dict[str, str]:
 
 
 def read_interactions(path: Path, columns: Mapping[str, str], unit: Unit) -> pl.DataFrame:
-    """user, item (String) and time (Int64 seconds), in file order."""
+    """user, item (String), time (Int64 seconds) and fraction (microseconds inside the second), in file order."""
     frame, place = _read(path, list(columns.values()))
     users, items, times = (frame[columns[role]] for role in ROLES)
-    return pl.DataFrame({"user": _ids(users, place), "item": _ids(items, place), "time": seconds(times, unit, place)})
+    exact = microseconds(times, unit, place)
+    return pl.DataFrame({"user": _ids(users, place), "item": _ids(items, place), "time": exact // MICRO,
+                         "fraction": exact % MICRO})
 
 
 def read_items(path: Path, unit: Unit) -> pl.DataFrame:

@@ -6,6 +6,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 
+from cpbench.data.timestamps import Unit
 from cpbench.data.user_files import check_name, parse_columns, prepare_own
 from cpbench.errors import UsageError
 from tests.data.test_prepare import sequences
@@ -55,6 +56,17 @@ def test_milliseconds(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"events\.csv, line 2: at is 1700000000500.*add --time-unit ms"):
         prepare_own("mine", path, ROLES)
     assert prepare_own("mine", path, ROLES, unit="ms").times.tolist() == [1_700_000_000]
+
+
+@pytest.mark.parametrize(("times", "unit"), [
+    ("1700000000900,1700000000100", "ms"), ("1700000000.9,1700000000.1", "s"),
+    ("2023-11-14T22:13:20.900Z,2023-11-14T22:13:20.100Z", "s"),
+])
+def test_fractions_of_a_second_order_interactions(tmp_path: Path, times: str, unit: Unit) -> None:
+    late, early = times.split(",")
+    path = written(tmp_path, f"who,what,at\na,late,{late}\na,early,{early}\n")
+    assert sequences(prepare_own("mine", path, ROLES, unit=unit)) == {
+        "a": [("early", 1_700_000_000), ("late", 1_700_000_000)]}
 
 
 def test_k_core(tmp_path: Path) -> None:

@@ -1,7 +1,8 @@
 """Readers: official files -> interactions and items, by the name that a card gives.
 
 A reader has two halves, because item attributes are worth reading only for items that the filters keep:
-`interactions(files)` gives the columns user, item (String) and time (Int64, seconds since 1970) in file order;
+`interactions(files)` gives the columns user, item (String) and time (Int64, seconds since 1970) in file order, and
+`fraction` (Int64) where the source orders interactions inside a second;
 `items(files, kept)` gives `id`, `title` and one list[str] column per attribute, at most one row per kept item.
 `files` maps the roles of the card's files to paths. Both raise UsageError with file, line number and reason.
 """

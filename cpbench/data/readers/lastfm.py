@@ -19,8 +19,9 @@ def _assignments(files: Mapping[str, Path]) -> pl.DataFrame:
 
 
 def interactions(files: Mapping[str, Path]) -> pl.DataFrame:
-    """One row per tag assignment; the card keeps the first row of each (user, artist). Milliseconds become seconds."""
-    return _assignments(files).select("user", "item", pl.col("time") // 1000)
+    """One row per tag assignment; the card keeps the first row of each (user, artist). Times are milliseconds."""
+    time = pl.col("time")
+    return _assignments(files).select("user", "item", time // 1000, fraction=time % 1000)
 
 
 def items(files: Mapping[str, Path], kept: pl.Series) -> pl.DataFrame:

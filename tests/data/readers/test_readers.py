@@ -59,7 +59,7 @@ def test_lastfm(tmp_path: Path) -> None:
                                                 (2, 1, 7, -428_720_400_000)])
     reader = READERS["lastfm-hetrec"]
     assert reader.interactions({"archive": path}).rows() == [
-        ("1", "1", 1_238_536_800), ("1", "1", 1_238_536_800), ("2", "1", -428_720_400)]
+        ("1", "1", 1_238_536_800, 0), ("1", "1", 1_238_536_800, 999), ("2", "1", -428_720_400, 0)]
     # tag 7 was given by two users, tag 8 by one
     assert reader.items({"archive": path}, KEPT).rows() == [("1", "Artist 1", ["tag 7"])]
 
