@@ -24,7 +24,7 @@ EPILOG = """Examples:
 
 def command(
     names: Annotated[list[str] | None, typer.Argument(
-        metavar="[NAME ...]", help="Datasets; none: the standard set, one of each family.")] = None,
+        metavar="NAME", help="Datasets; none: the standard set, one of each family.")] = None,
     source: Annotated[str | None, typer.Option(
         "--from", metavar="PATH-or-URL",
         help="A mirror (folder or address, laid out as GROUP/OFFICIAL-NAME; or set CPBENCH_MIRROR), a single file, "
