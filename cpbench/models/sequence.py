@@ -40,4 +40,5 @@ class SequenceModel(NeuralRecommender):
     def score(self, histories: Histories) -> Tensor:
         batch = histories.padded(self.max_length).to(self.device)
         scores = (self.queries(batch) @ self.item_matrix().T).float()
-        return torch.where((batch.lengths > 0)[:, None], scores, self.popularity)
+        empty = batch.lengths == 0
+        return torch.where(empty[:, None], self.popularity, scores) if bool(empty.any()) else scores
