@@ -29,7 +29,7 @@ for name, module, panel in (
     ("run", run, "Experiments"),
     ("report", report, "Experiments"),
 ):
-    app.command(name, rich_help_panel=panel)(module.command)
+    app.command(name, rich_help_panel=panel, epilog=getattr(module, "EPILOG", None))(module.command)
 
 
 def _version(show: bool) -> None:
@@ -53,6 +53,8 @@ def main() -> None:
     """Run the command line. Exit status 0 done, 1 a failed run, 2 bad usage or input, 130 interrupted."""
     try:
         status = app(standalone_mode=False)
+        if status == 130:  # typer ends an interrupted command without a word
+            raise KeyboardInterrupt
         sys.exit(status if isinstance(status, int) else 0)
     except CpbenchError as error:
         fail(str(error), error.exit_code)
