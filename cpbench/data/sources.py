@@ -6,6 +6,7 @@ checksum is known, this record is what later downloads are held against.
 """
 
 import json
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -53,8 +54,9 @@ class Source:
         return None
 
     def entry(self) -> dict[str, Any]:
-        """The manifest's entry."""
-        return {"role": self.file.role, "file": self.file.name, "from": self.origin, "bytes": self.bytes,
+        """The manifest's entry; a password in an address is not kept."""
+        origin = re.sub(r"(?<=://)[^/@]+@", "", self.origin)
+        return {"role": self.file.role, "file": self.file.name, "from": origin, "bytes": self.bytes,
                 "checksum": self.checksum, "official_checksum": self.file.checksum, "official": self.official}
 
     def record(self) -> None:

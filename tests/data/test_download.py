@@ -87,6 +87,13 @@ def test_from_a_web_mirror(mirror: Path, given: str) -> None:
     assert outcome.manifest["sources"][0]["from"] == f"{web.url}/ml-1m/ml-1m.zip"
 
 
+def test_a_mirrors_password_is_not_kept(mirror: Path, cache: Path) -> None:
+    with serving(Behaviour({"ml-1m/ml-1m.zip": (mirror / "ml-1m" / "ml-1m.zip").read_bytes()})) as web:
+        outcome = download(SMALL, Listening(), web.url.replace("://", "://me:secret@"))
+    assert outcome.manifest["sources"][0]["from"] == f"{web.url}/ml-1m/ml-1m.zip"
+    assert not any(b"secret" in path.read_bytes() for path in cache.rglob("*.json"))
+
+
 def test_without_a_mirror_the_cards_address_is_used(mirror: Path) -> None:
     with serving(Behaviour({"official.zip": (mirror / "ml-1m" / "ml-1m.zip").read_bytes()})) as web:
         file = SMALL.files[0].model_copy(update={"url": f"{web.url}/official.zip"})
