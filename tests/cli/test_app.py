@@ -20,7 +20,7 @@ def test_help_names_every_command(tmp_path):
     for panel in ("Data", "Models", "Experiments"):
         assert panel in done.stdout
     bare = cpbench(tmp_path)
-    assert bare.stdout == done.stdout and "error" not in bare.stderr
+    assert bare.stdout.strip() == done.stdout.strip() and "error" not in bare.stderr
 
 
 @pytest.mark.parametrize("command", OPTIONS)

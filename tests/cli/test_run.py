@@ -122,7 +122,7 @@ def test_without_a_dataset_it_takes_what_is_ready_even_a_catalogue_smaller_than_
 
 
 @pytest.mark.parametrize(("arguments", "sentence"), [
-    (("--model", "sasrek"), "unknown model 'sasrek'; did you mean 'sasrec'?"),
+    (("--model", "sasrek"), "unknown model 'sasrek'; did you mean 'sasrec'"),
     (("--model", "sasrec", "--dataset", "tinny"), "unknown dataset 'tinny'; did you mean 'tiny'?"),
     (("--model", "sasrec", "--dataset", "ml-1m"), "run `cpbench download ml-1m`"),
     (("--model", "sasrec", "--seed", "1"), "--seeds"),
