@@ -24,13 +24,13 @@ class StreamingConfig(BaseModel):
     seed: int = Field(2026, ge=0)
 
     # the catalogue
-    songs: int = Field(1000, ge=2)
-    genres: int = Field(20, ge=1, le=len(GENRES))
+    songs: int = Field(600, ge=2)
+    genres: int = Field(10, ge=1, le=len(GENRES))
     second_genre: Share = 0.3
     """Share of songs that carry two genres; the others carry one."""
     languages: int = Field(5, ge=1, le=len(LANGUAGES))
     """Language number l (from 1) is that of a share ~ 1/l of the songs and of the users."""
-    popularity_exponent: float = Field(0.8, ge=0)
+    popularity_exponent: float = Field(0.4, ge=0)
     """Zipf: the song of popularity rank r has weight r to the minus this."""
     new_songs: Share = 0.05
     """Share of songs released during the simulated days (at a random time; never played before it); the others
@@ -52,7 +52,7 @@ class StreamingConfig(BaseModel):
     """A user's taste is a mixture of this many distinct genres with these shares."""
     drift: Share = 0.1
     """Probability, before each session but the first, that one genre of the taste is replaced by another."""
-    focus: Share = 0.7
+    focus: Share = 0.8
     """Share of a request's intent on the one genre that the user is in the mood for."""
     explore: Share = 0.05
     """Share of a request's intent on the whole catalogue; what focus and explore leave is the user's taste."""

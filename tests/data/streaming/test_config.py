@@ -12,7 +12,7 @@ from cpbench.data.streaming import StreamingConfig
     ({"genres": 2}, "taste_shares names 3 genres of 2"),
     ({"focus": 0.9, "explore": 0.2}, "focus [+] explore = 1.1 is more than 1"),
     ({"songs": 6, "genres": 3, "batch_sizes": (4,)}, "a batch of 4 songs"),
-    ({"songs": 12}, "20 genres need as many songs"),
+    ({"songs": 9}, "10 genres need as many songs"),
     ({"request_interval": 700}, "a batch may last 780 s, but the next request may come 640 s"),
     ({"order_artefact": 1.5}, "less than or equal to 1"),
 ])
