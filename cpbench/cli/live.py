@@ -22,7 +22,7 @@ class LiveWatcher:
         self.progress = progress
         self.total = total
         self.begun = 0
-        self.bar = progress.add_task("", total=None)
+        self.bar = progress.add_task("", total=None, state="")
         self.label = ""
         self.best = 0.0
         self.seconds: list[float] = []
@@ -38,7 +38,7 @@ class LiveWatcher:
         self.begun += 1
         self.label, self.best, self.seconds, self.last_line = cell.label, 0.0, [], 0.0
         self.output.note(f"[{self.begun}/{self.total}] {cell.label}")
-        self.progress.reset(self.bar, total=None, description=escape(cell.label), state="")
+        self.progress.reset(self.bar, total=None, state="starting")
 
     def epoch(self, report: EpochReport) -> None:
         self.seconds.append(report.seconds)
@@ -52,15 +52,15 @@ class LiveWatcher:
             self.say(state)
 
     def _state(self, report: EpochReport) -> str:
-        parts = [f"epoch {report.epoch}/{report.epochs}", f"loss {report.loss:.4f}"]
+        left = (report.epochs - report.epoch) * sum(self.seconds) / len(self.seconds)  # early stopping may cut it short
+        parts = [f"epoch {report.epoch}/{report.epochs}", f"at most {clock(left)} left", f"loss {report.loss:.4f}"]
         if report.valid is not None:
-            parts.append(f"valid {SELECTION_METRIC} {report.valid[SELECTION_METRIC]:.4f}")
-        parts.append(f"best {self.best:.4f} in epoch {report.best_epoch}")
-        left = (report.epochs - report.epoch) * sum(self.seconds) / len(self.seconds)
-        return ", ".join([*parts, f"at most {clock(left)} left"])
+            value = report.valid[SELECTION_METRIC]
+            parts.append(f"valid {SELECTION_METRIC} {value:.4f} (best {self.best:.4f} in {report.best_epoch})")
+        return ", ".join(parts)
 
     def end(self, outcome: Outcome) -> None:
-        self.progress.reset(self.bar, total=None, description="", state="", visible=True)
+        self.progress.reset(self.bar, total=None, state="")
         if outcome.error is not None:
             text = f"{outcome.cell.label}: {outcome.error}"
             self.output.err.print(f"[bold red]failed:[/] {escape(text)}", highlight=False, soft_wrap=True)

@@ -63,12 +63,8 @@ def command(
     from cpbench.cli.live import LiveWatcher
     from cpbench.experiments.runner import run
 
-    with output.progress(TextColumn("{task.description}"), BarColumn(bar_width=16),
-                         TextColumn("{task.fields[state]}"), TimeElapsedColumn()) as progress:
-        try:
-            outcomes = run(cells, results, LiveWatcher(output, progress, len(cells)), force, device)
-        except KeyboardInterrupt:  # typer would end the command without a word
-            raise typer.Abort from None
+    with output.progress(TimeElapsedColumn(), BarColumn(bar_width=8), TextColumn("{task.fields[state]}")) as progress:
+        outcomes = run(cells, results, LiveWatcher(output, progress, len(cells)), force, device)
     if not output.out.is_terminal:  # a file or a pipe has no edge
         output.out.width = 200
     output.result(_document(outcomes, results), _table(outcomes))

@@ -1,13 +1,17 @@
 import json
+import os
+import pty
+import re
 import signal
 import subprocess
+import sys
 import time
 from pathlib import Path
 
 import polars as pl
 import pytest
 
-from tests.cli.process import cpbench, read_until, start
+from tests.cli.process import cpbench, environment, read_until, start
 from tests.experiments.tiny import place, tiny
 
 LONG = ("run", "--model", "sasrec", "--dataset", "tiny", "--set", "epochs=60", "--set", "patience=60",
@@ -39,7 +43,7 @@ def test_a_run_writes_the_whole_record_and_says_where(home, tmp_path):
     assert done.returncode == 0, done.stderr
     assert done.stderr.splitlines()[0] == "datasets: tiny"
     assert "--set blocks does not apply to climber-pilot" in done.stderr
-    assert "[4/4] climber-pilot on tiny" in done.stderr and "epoch 1/3, loss " in done.stderr
+    assert "[4/4] climber-pilot on tiny" in done.stderr and "epoch 1/3, at most 0:0" in done.stderr
     assert f"table: cpbench report --dataset tiny --results {tmp_path}" in done.stderr
     document = json.loads(done.stdout)
     assert [run["status"] for run in document["runs"]] == ["done"] * 4
@@ -85,7 +89,7 @@ def test_killed_at_any_instant_it_ends_in_the_same_numbers(home, tmp_path):
     assert not list(broken.rglob("record.json"))
 
     killed = start(home, *LONG, broken)
-    assert "continuing where it was interrupted" in read_until(killed, "/60, loss")
+    assert "continuing where it was interrupted" in read_until(killed, "/60, at most")
     time.sleep(0.3)
     killed.kill()
     killed.communicate()
@@ -167,6 +171,26 @@ def test_a_full_disk_is_one_sentence_and_leaves_nothing_half_written(home, tmp_p
         assert not list(full.rglob("record.json")) and leftovers(full) == []
     finally:
         subprocess.run(["umount", full], check=True)
+
+
+def test_a_terminal_sees_a_live_line(home, tmp_path):
+    watched, ours = pty.openpty()
+    arguments = ["run", "--model", "sasrec", "--dataset", "tiny", "--set", "epochs=8", "--results", str(tmp_path)]
+    process = subprocess.Popen([sys.executable, "-m", "cpbench", *arguments], cwd=home, stdout=subprocess.DEVNULL,
+                               stderr=ours, env=environment(home, TERM="xterm"))
+    os.close(ours)
+    seen = b""
+    while True:
+        try:
+            part = os.read(watched, 65536)
+        except OSError:  # Linux: the other end is closed
+            break
+        if not part:
+            break
+        seen += part
+    assert process.wait(timeout=60) == 0, seen
+    text = seen.decode(errors="replace")
+    assert "[1/1] sasrec on tiny" in text and re.search(r"epoch \d/8, at most 0:0\d left, loss \d", text)
 
 
 PLUGIN = '''
