@@ -55,7 +55,9 @@ def export(name: str, users: int | None, folder: Path) -> Path:
 
 def run(python: Path, script: str, data: Path, epochs: int, precision: str) -> dict:
     command = [python, HERE / script, "--data", data, "--epochs", str(epochs), "--precision", precision]
-    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
+    done = subprocess.run(command, stdout=subprocess.PIPE, text=True)
+    if done.returncode:
+        raise SystemExit(f"{script} failed with status {done.returncode}: see above")
     return json.loads(done.stdout.splitlines()[-1])
 
 

@@ -13,8 +13,9 @@ import workload
 from replay.data import FeatureHint, FeatureSource, FeatureType
 from replay.data.nn import TensorFeatureInfo, TensorFeatureSource, TensorSchema
 from replay.data.nn.parquet import ParquetModule
-from replay.nn.lightning import LightningModule, OptimizerFactory
+from replay.nn.lightning import LightningModule
 from replay.nn.lightning.callback import TorchTopItemsCallback
+from replay.nn.lightning.optimizer import OptimizerFactory
 from replay.nn.lightning.postprocessor import SeenItemsFilter
 from replay.nn.sequential import SasRec
 from replay.nn.transform.template import make_default_sasrec_transforms
@@ -62,10 +63,10 @@ def main() -> None:
                                dropout=workload.DROPOUT)
     module = LightningModule(model, OptimizerFactory(learning_rate=workload.LEARNING_RATE))
     clock = workload.EpochClock()
-    lists = TorchTopItemsCallback(workload.TOP, "user_id", "item_id", postprocessors=[SeenItemsFilter(n_items)])
+    lists = TorchTopItemsCallback(workload.TOP, "user_id", postprocessors=[SeenItemsFilter(n_items)])
     trainer = lightning.Trainer(
-        max_epochs=1 + asked.epochs, logger=False, enable_checkpointing=False, enable_progress_bar=False,
-        enable_model_summary=False, accelerator="cpu", callbacks=[Clock(clock), lists],
+        max_epochs=1 + asked.epochs, limit_val_batches=0, logger=False, enable_checkpointing=False,
+        enable_progress_bar=False, enable_model_summary=False, accelerator="cpu", callbacks=[Clock(clock), lists],
         precision="bf16-mixed" if asked.precision == "bfloat16" else "32-true",
     )
     with tempfile.TemporaryDirectory() as folder:
