@@ -1,0 +1,47 @@
+"""What a newcomer wants to know of every registered model before running it."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from cpbench.data.dataset import Attribute
+from cpbench.errors import CpbenchError
+from cpbench.experiments.recipes import DEFAULTS, recipe_names
+from cpbench.models.base import Facts, NeuralRecommender, Recommender
+from cpbench.models.registry import distribution, model_class, model_names
+
+
+@dataclass(frozen=True)
+class ModelSummary:
+    """`information` beside item ids, at the class's defaults and where items have a genre; `error` says why a
+    registered model cannot be used."""
+
+    name: str
+    package: str
+    description: str = ""
+    information: tuple[str, ...] = ()
+    trained_by: str = ""
+    recipes: tuple[str, ...] = ()
+    error: str = ""
+
+
+def registered_models() -> list[ModelSummary]:
+    """Every registered model, by name. One that is broken does not hide the others."""
+    return [_summary(name) for name in model_names()]
+
+
+def _summary(name: str) -> ModelSummary:
+    try:
+        found = model_class(name)
+        recipes = tuple(recipe for recipe in recipe_names(found) if recipe != DEFAULTS)
+        trained_by = "gradients" if issubclass(found, NeuralRecommender) else "counts"
+        lines = (found.__doc__ or "").strip().splitlines()
+        return ModelSummary(name, distribution(name), lines[0] if lines else "", _information(found), trained_by,
+                            recipes)
+    except (CpbenchError, ValueError) as error:  # ValueError: a Config without defaults
+        return ModelSummary(name, distribution(name), error=" ".join(str(error).split()))
+
+
+def _information(found: type[Recommender]) -> tuple[str, ...]:
+    genre = Attribute(["any"], np.zeros(1, dtype=np.int32), np.array([0, 1], dtype=np.int64))
+    return tuple(found(found.Config(), Facts(1, {"genre": genre})).information)
