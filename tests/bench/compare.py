@@ -25,6 +25,12 @@ from cpbench.files import atomic_file, write_json
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent.parent
 TORCH = "torch==2.13.0"  # first and alone, so that a CPU build at hand is taken and no CUDA packages come along
+SCRIPTS = {  # name in the table -> environment, script, its own options
+    "ours": ("ours", "ours_sasrec.py", []),
+    "rectools": ("rectools", "rectools_sasrec.py", []),
+    "replay": ("replay", "replay_sasrec.py", []),
+    "replay-buckets": ("replay", "replay_sasrec.py", ["--length-buckets"]),
+}
 PEERS = {"rectools": "rectools[torch]==0.19.0", "replay": "replay-rec[torch]==0.22.0"}
 
 
@@ -53,8 +59,8 @@ def export(name: str, users: int | None, folder: Path) -> Path:
     return path
 
 
-def run(python: Path, script: str, data: Path, epochs: int, precision: str) -> dict:
-    command = [python, HERE / script, "--data", data, "--epochs", str(epochs), "--precision", precision]
+def run(python: Path, script: str, options: list[str], data: Path, epochs: int, precision: str) -> dict:
+    command = [python, HERE / script, "--data", data, "--epochs", str(epochs), "--precision", precision, *options]
     done = subprocess.run(command, stdout=subprocess.PIPE, text=True)
     if done.returncode:
         raise SystemExit(f"{script} failed with status {done.returncode}: see above")
@@ -66,7 +72,7 @@ def main() -> None:
     parser.add_argument("--dataset", default="ml-1m")
     parser.add_argument("--users", type=int, help="only the first N users, for a quick check")
     parser.add_argument("--epochs", type=int, default=2, help="measured epochs, after one of warm-up")
-    parser.add_argument("--only", default="ours,rectools,replay")
+    parser.add_argument("--only", default=",".join(SCRIPTS))
     parser.add_argument("--peers-bfloat16", action="store_true", help="time the peers in bfloat16, too")
     parser.add_argument("--out", type=Path, default=ROOT / ".bench" / "compare.json")
     asked = parser.parse_args()
@@ -74,13 +80,15 @@ def main() -> None:
     data = export(asked.dataset, asked.users, ROOT / ".bench")
     rows = []
     for library in asked.only.split(","):
-        python = (Path(sys.executable) if library == "ours"
-                  else environment(ROOT / ".bench" / library, PEERS[library]))
+        if library not in SCRIPTS:
+            parser.error(f"--only knows {', '.join(SCRIPTS)}, not {library!r}")
+        home, script, options = SCRIPTS[library]
+        python = Path(sys.executable) if home == "ours" else environment(ROOT / ".bench" / home, PEERS[home])
         for precision in ("float32", "bfloat16"):
             if library != "ours" and precision == "bfloat16" and not asked.peers_bfloat16:
                 continue
             print(f"{library}, {precision}", file=sys.stderr)
-            result = run(python, f"{library}_sasrec.py", data, asked.epochs, precision)
+            result = run(python, script, options, data, asked.epochs, precision)
             rows.append({"library": library, "precision": precision, **result,
                          "seconds_per_epoch": float(np.median(result["epoch_seconds"]))})
 

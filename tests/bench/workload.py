@@ -23,6 +23,7 @@ def arguments(description: str) -> argparse.Namespace:
     parser.add_argument("--data", type=Path, required=True, help="the .npz that compare.py wrote")
     parser.add_argument("--epochs", type=int, default=2, help="measured epochs, after one of warm-up")
     parser.add_argument("--precision", choices=["float32", "bfloat16"], default="float32")
+    parser.add_argument("--length-buckets", action="store_true", help="RePlay only: its LengthBucketedQueryEncoder")
     return parser.parse_args()
 
 
