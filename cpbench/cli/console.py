@@ -10,6 +10,8 @@ from typing import Any
 from rich.console import Console, RenderableType
 from rich.markup import escape
 
+PIPE_WIDTH = 200  # a file or a pipe has no edge
+
 
 def _finite(value: Any) -> Any:
     """NaN and infinity are not JSON: they become null."""
@@ -29,6 +31,8 @@ class Output:
         self.as_json = as_json
         self.quiet = quiet
         self.out = Console()
+        if not self.out.is_terminal:
+            self.out.width = PIPE_WIDTH
         self.err = Console(stderr=True)
 
     def note(self, text: str) -> None:

@@ -45,7 +45,5 @@ def command(
     elif form == "csv":
         view = render.csv_text(tables)
     else:
-        if not output.out.is_terminal:  # a file or a pipe has no edge
-            output.out.width = 200
         view = render.terminal(tables, output.out)
     output.result(render.document(tables, [*unreadable, *separate]), view)

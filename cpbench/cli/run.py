@@ -65,8 +65,6 @@ def command(
 
     with output.progress(TimeElapsedColumn(), BarColumn(bar_width=8), TextColumn("{task.fields[state]}")) as progress:
         outcomes = run(cells, results, LiveWatcher(output, progress, len(cells)), force, device)
-    if not output.out.is_terminal:  # a file or a pipe has no edge
-        output.out.width = 200
     output.result(_document(outcomes, results), _table(outcomes))
     only = "" if datasets is None else f" --dataset {','.join(chosen)}"
     where = "" if results == DEFAULT_RESULTS else f" --results {shlex.quote(str(results))}"
