@@ -1,0 +1,48 @@
+"""`cpbench check-model`."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from tests.cli.process import cpbench
+from tests.cli.refusal import refused
+
+BROKEN = '''
+from cpbench.baselines.item_knn import ItemKNN
+
+class Broken(ItemKNN):
+    """Shows everything in bold: [red]."""
+    def score(self, histories):
+        return super().score(histories) * float("nan")
+'''
+
+
+def test_a_good_model_exits_with_zero(tmp_path: Path) -> None:
+    done = cpbench(tmp_path, "check-model", "seq-item-knn")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "seq-item-knn: all 13 checks passed" in done.stdout
+    assert "no training loss: not applicable" in done.stdout
+
+
+def test_a_class_in_the_current_folder_that_fails_exits_with_one(tmp_path: Path) -> None:
+    (tmp_path / "mine.py").write_text(BROKEN)
+    done = cpbench(tmp_path, "check-model", "mine:Broken", "--json")
+    assert done.returncode == 1
+    assert done.stderr == ""
+    document = json.loads(done.stdout)
+    assert document["model"] == "mine:Broken" and not document["ok"]
+    checks = {check["name"]: check for check in document["checks"]}
+    assert checks["config"] == {"name": "config", "ok": True, "message": ""}
+    assert not checks["scores"]["ok"] and checks["scores"]["message"].endswith("scores are NaN or infinite")
+
+
+@pytest.mark.parametrize(("reference", "sentence"), [
+    ("eas", "unknown model 'eas'; did you mean 'ease'?"),
+    ("nowhere:Model", "'nowhere:Model' cannot be imported: ModuleNotFoundError: No module named 'nowhere'"),
+    ("pathlib:Nothing", "'pathlib:Nothing' cannot be imported: AttributeError"),
+    ("pathlib:Path", "'pathlib:Path' is not a cpbench Recommender"),
+    ("two words:", "'two words:' is neither a registered model nor of the form PACKAGE.MODULE:CLASS"),
+])
+def test_no_such_model_is_bad_usage(tmp_path: Path, reference: str, sentence: str) -> None:
+    assert refused(cpbench(tmp_path, "check-model", reference), 2).startswith(sentence)
