@@ -29,6 +29,8 @@ def _ranks_of_rows(scores: Tensor, target: Tensor, excluded: Tensor | None) -> T
     answer = scores.gather(1, target)
     better = _count(scores > answer)
     at_least = _count(scores >= answer)
+    if excluded is not None and torch.isneginf(answer).any():  # what may not be shown does not tie with minus infinity
+        at_least -= torch.isneginf(answer)[:, 0] * _count(excluded)
     ranks = 1.0 + better + (at_least - better - 1) / 2.0
     if excluded is not None:
         ranks = ranks.masked_fill(excluded.gather(1, target)[:, 0], torch.inf)
