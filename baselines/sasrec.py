@@ -3,6 +3,9 @@
 item vectors * sqrt(D) + position vectors -> dropout
 -> [norm on the queries, causal attention, residual -> norm, point-wise feed-forward, residual] x blocks
 -> norm -> inner product with the item vectors -> loss at every position.
+
+`dropout` acts on the input and inside the feed-forward, `attention_dropout` on the attention weights (the paper's code
+has one rate for both), `output_dropout` on what attention adds.
 """
 
 from typing import Literal
@@ -34,6 +37,10 @@ class SASRecConfig(ModelConfig):
     feed_forward: int = Field(1, ge=1)
     """Inner width of the feed-forward as a multiple of `width` (1 in the paper)."""
     dropout: float = Field(0.2, ge=0, lt=1)
+    attention_dropout: float = Field(0.0, ge=0, lt=1)
+    """On attention weights (the paper's code); above 0 it forbids fused attention."""
+    output_dropout: float = Field(0.0, ge=0, lt=1)
+    """On the output of attention, before the residual: not in the paper; what a small catalogue's softmax needs."""
     loss: Literal["bce", "softmax", "sampled-softmax", "gbce"] = "softmax"
     negatives: int = Field(256, ge=1)
     """sampled-softmax: shared by a batch; gbce: drawn per position. bce always draws one."""
@@ -52,6 +59,8 @@ class Block(nn.Module):
         self.query = nn.Linear(width, width)
         self.key_value = nn.Linear(width, 2 * width)
         self.output = nn.Linear(width, width)
+        self.attention_dropout = config.attention_dropout
+        self.output_dropout = Dropout(config.output_dropout)
         self.feed_forward_norm = nn.LayerNorm(width)
         self.feed_forward = nn.Sequential(
             nn.Linear(width, config.feed_forward * width),
@@ -65,16 +74,14 @@ class Block(nn.Module):
         """[B, L, D] -> [B, L, D]."""
         normed = self.attention_norm(x)
         key, value = self.key_value(x).chunk(2, dim=-1)
-        mixed = attend(*(split_heads(part, self.heads) for part in (self.query(normed), key, value)))
-        x = self.feed_forward_norm(normed + self.output(merge_heads(mixed)))
+        mixed = attend(*(split_heads(part, self.heads) for part in (self.query(normed), key, value)),
+                       dropout=self.attention_dropout if self.training else 0.0)
+        x = self.feed_forward_norm(normed + self.output_dropout(self.output(merge_heads(mixed))))
         return x + self.feed_forward(x)
 
 
 class SASRec(SequenceModel):
-    """Self-attention over the last `length` items; four losses: bce (paper), gbce, sampled-softmax, softmax.
-
-    No dropout on attention weights: it forbids fused attention and the recipes reach the published numbers without.
-    """
+    """Self-attention over the last `length` items; four losses: bce (paper), gbce, sampled-softmax, softmax."""
 
     name = "sasrec"
     Config = SASRecConfig

@@ -34,17 +34,17 @@ def merge_heads(x: Tensor) -> Tensor:
 
 
 def attend(query: Tensor, key: Tensor, value: Tensor, bias: Tensor | None = None,
-           blind: Tensor | None = None) -> Tensor:
+           blind: Tensor | None = None, dropout: float = 0.0) -> Tensor:
     """Scaled dot-product attention over heads, [B, H, L, D / H].
 
     Without `bias` the mask is causal and no mask is ever built. `bias` [B or 1, H or 1, L, L] is added to the logits;
-    -inf hides a key. Rows marked in `blind` [B, L] may see nothing: they give zeros, never NaN (design decision 2),
-    and their bias must be finite.
+    -inf hides a key. Rows marked in `blind` [B, L] may see nothing: they give zeros, never NaN (design decision 2), and
+    their bias must be finite. `dropout` acts on the weights; above 0 it costs the fused kernel.
     """
     with torch.autocast(query.device.type, enabled=False):
         if query.device.type == "cpu":  # the fused backward is 18 times slower in bfloat16 (docs/speed.md)
             query, key, value = query.float(), key.float(), value.float()
         if bias is None:
-            return F.scaled_dot_product_attention(query, key, value, is_causal=True)
-        out = F.scaled_dot_product_attention(query, key, value, attn_mask=bias.to(query.dtype))
+            return F.scaled_dot_product_attention(query, key, value, is_causal=True, dropout_p=dropout)
+        out = F.scaled_dot_product_attention(query, key, value, attn_mask=bias.to(query.dtype), dropout_p=dropout)
     return out if blind is None else out.masked_fill(blind[:, None, :, None], 0.0)
