@@ -73,9 +73,9 @@ class Block(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """[B, L, D] -> [B, L, D]."""
         normed = self.attention_norm(x)
-        key, value = self.key_value(x).chunk(2, dim=-1)
-        mixed = attend(*(split_heads(part, self.heads) for part in (self.query(normed), key, value)),
-                       dropout=self.attention_dropout if self.training else 0.0)
+        query, key, value = (split_heads(part, self.heads)
+                             for part in (self.query(normed), *self.key_value(x).chunk(2, dim=-1)))
+        mixed = attend(query, key, value, dropout=self.attention_dropout if self.training else 0.0)
         x = self.feed_forward_norm(normed + self.output_dropout(self.output(merge_heads(mixed))))
         return x + self.feed_forward(x)
 
