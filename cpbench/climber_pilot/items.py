@@ -41,7 +41,7 @@ class ItemVectors(nn.Module):
             self.register_buffer("offsets", torch.from_numpy(attribute.offsets[:-1].copy()), persistent=False)
         for table in (self.identity, self.category):
             if table is not None:
-                nn.init.normal_(table.weight, std=width**-0.5)
+                nn.init.normal_(table.weight, std=0.02)
 
     def forward(self) -> Tensor:
         """[N, D]."""
