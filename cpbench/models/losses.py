@@ -49,9 +49,7 @@ class _FullSoftmax(torch.autograd.Function):
 
 def full_softmax(hidden: Tensor, items: Tensor, targets: Tensor) -> Tensor:
     """Mean cross-entropy against the whole catalogue. hidden [T, D], items [N, D], targets int64 [T]."""
-    if torch.is_autocast_enabled(hidden.device.type):
-        low = torch.get_autocast_dtype(hidden.device.type)
-        hidden, items = hidden.to(low), items.to(low)
+    hidden, items = _lowered(hidden, items)
     loss: Tensor = _FullSoftmax.apply(hidden, items, targets)
     return loss
 
@@ -59,6 +57,42 @@ def full_softmax(hidden: Tensor, items: Tensor, targets: Tensor) -> Tensor:
 def uniform_negatives(count: int, n_items: int, device: torch.device) -> Tensor:
     """S item ids drawn uniformly with replacement, int64 [S], shared by every target of the batch."""
     return torch.randint(n_items, (count,), device=device)
+
+
+class _SampledSoftmax(torch.autograd.Function):
+    """Mean cross-entropy of targets' vectors against shared negatives' vectors, chunked over rows like the full one."""
+
+    @staticmethod
+    def forward(ctx, hidden: Tensor, positives: Tensor, negatives: Tensor, shift: Tensor | None,  # type: ignore[no-untyped-def]
+                hits: tuple[Tensor, Tensor]) -> Tensor:
+        rows = max(64, CHUNK_ELEMENTS // max(len(negatives), 1))
+        target_logits = (hidden * positives).sum(1).float()
+        grad_hidden = torch.empty_like(hidden)
+        grad_negatives = torch.zeros_like(negatives, dtype=torch.float32)
+        missing = torch.empty_like(target_logits)  # 1 - probability of the target
+        total = torch.zeros((), dtype=torch.float32, device=hidden.device)
+        for first in range(0, len(hidden), rows):
+            chunk, own = hidden[first:first + rows], target_logits[first:first + rows]
+            logits = (chunk @ negatives.T).float()
+            if shift is not None:
+                logits -= shift
+            logits.masked_fill_(hits[0][first:first + rows, None] == hits[1], -torch.inf)
+            normaliser = torch.logaddexp(torch.logsumexp(logits, 1), own)
+            total += (normaliser - own).sum()
+            missing[first:first + rows] = -torch.expm1(own - normaliser)
+            slope = logits.sub_(normaliser[:, None]).exp_().to(hidden.dtype)
+            torch.matmul(slope, negatives, out=grad_hidden[first:first + rows])
+            grad_negatives += slope.T @ chunk
+        weight = missing[:, None].to(hidden.dtype)
+        grad_hidden -= weight * positives
+        ctx.save_for_backward(grad_hidden, -weight * hidden, grad_negatives.to(negatives.dtype))
+        ctx.count = len(hidden)
+        return total / max(len(hidden), 1)
+
+    @staticmethod
+    def backward(ctx, gradient: Tensor):  # type: ignore[no-untyped-def]
+        scale = gradient / ctx.count
+        return (*(grad * scale.to(grad.dtype) for grad in ctx.saved_tensors), None, None)
 
 
 def sampled_softmax(hidden: Tensor, items: Tensor, targets: Tensor, negatives: Tensor,
@@ -69,12 +103,18 @@ def sampled_softmax(hidden: Tensor, items: Tensor, targets: Tensor, negatives: T
     expected count among the negatives, subtracted from their logits (None for uniform draws, where it is constant).
     A negative that equals the row's target is removed from that row.
     """
-    positive = (hidden * items[targets]).sum(1).float()
-    negative = (hidden @ items[negatives].T).float()  # [T, S]
-    if log_expected is not None:
-        negative = negative - log_expected[negatives]
-    negative = negative.masked_fill(targets[:, None] == negatives, -torch.inf)
-    return (torch.logsumexp(torch.cat([positive[:, None], negative], 1), 1) - positive).mean()
+    hidden, items = _lowered(hidden, items)
+    shift = None if log_expected is None else log_expected[negatives]
+    loss: Tensor = _SampledSoftmax.apply(hidden, items[targets], items[negatives], shift, (targets, negatives))
+    return loss
+
+
+def _lowered(*tensors: Tensor) -> tuple[Tensor, ...]:
+    """The tensors in autocast's type, where autocast is on (it does not reach inside an autograd function)."""
+    kind = tensors[0].device.type
+    if not torch.is_autocast_enabled(kind):
+        return tensors
+    return tuple(tensor.to(torch.get_autocast_dtype(kind)) for tensor in tensors)
 
 
 def binary_cross_entropy(hidden: Tensor, items: Tensor, targets: Tensor, negatives: Tensor,
