@@ -9,6 +9,12 @@ import typer
 from cpbench.cli.console import Output
 from cpbench.cli.options import Json
 
+EPILOG = """Examples:
+
+`cpbench check-model sasrec`
+
+`cpbench check-model my_package.model:MyModel --json`"""
+
 
 def command(
     model: Annotated[str, typer.Argument(metavar="MODEL", help="PACKAGE.MODULE:CLASS, or a registered name.")],
