@@ -24,6 +24,6 @@ def test_every_model_with_what_it_sees_and_how_it_learns(tmp_path: Path) -> None
 def test_the_table_for_people(tmp_path: Path) -> None:
     done = cpbench(tmp_path, "models")
     assert done.returncode == 0, done.stderr
-    assert "uses item ids and" in done.stdout
+    assert "uses ids and" in done.stdout
     for name in ("popularity", "seq-item-knn", "climber-pilot"):
         assert name in done.stdout
