@@ -18,6 +18,8 @@ class TrainingConfig(BaseModel):
     """Epochs between validations."""
     batch_size: int = Field(128, ge=1)
     """Sequences (users) per step."""
+    random_windows: bool = False
+    """Of sequences longer than the model reads, train on a window drawn anew each epoch, not always on the last."""
     learning_rate: float = Field(1e-3, gt=0)
     optimizer: Literal["adam", "adamw"] = "adam"
     weight_decay: float = Field(0.0, ge=0)

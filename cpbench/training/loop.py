@@ -77,7 +77,7 @@ def train(model: NeuralRecommender, split: Split, config: TrainingConfig, seed: 
     """
     target = choose_device(device)
     model.to(target)
-    sequences = TrainingSequences(split, model.max_length, config.batch_size)
+    sequences = TrainingSequences(split, model.max_length, config.batch_size, config.random_windows)
     if not len(sequences):
         raise UsageError(f"dataset {split.dataset.name!r} has no user with two training interactions")
     model.begin_training(split)

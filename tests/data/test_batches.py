@@ -49,3 +49,20 @@ def test_the_order_follows_the_generator() -> None:
 
     assert torch.equal(order(1), order(1))
     assert not torch.equal(order(1), order(2))
+
+
+def test_random_windows_reach_every_interaction_and_only_training_ones() -> None:
+    data = dataset([30, 5, 12], n_items=1000)
+    made = split(data, Protocol())
+    sequences = TrainingSequences(made, 6, 4, random_windows=True)
+    generator = np.random.default_rng(0)
+    reached: set[int] = set()
+    whole = [data.items[data.offsets[user]:made.train_end[user]].tolist() for user in range(3)]
+    for _ in range(200):
+        for batch in sequences.epoch(generator):
+            for row, n in zip(batch.items, batch.lengths, strict=True):
+                window = row[:n].tolist()
+                assert len(window) == 7 or window == whole[1]
+                assert any(window == items[at:at + n] for items in whole for at in range(len(items)))
+                reached.update(window)
+    assert reached == {item for items in whole for item in items}
