@@ -19,6 +19,7 @@ from cpbench.climber_pilot.items import ItemVectors, choose_category
 from cpbench.climber_pilot.time_mask import staircase, visible_counts
 from cpbench.data.protocol import Split
 from cpbench.models.base import Facts, ModelConfig, Sequences
+from cpbench.models.layers import Dropout
 from cpbench.models.losses import full_softmax, sampled_softmax, uniform_negatives
 from cpbench.models.sequence import SequenceModel
 
@@ -69,6 +70,7 @@ class ClimberPilot(SequenceModel):
             raise ValueError(f"category_width {config.category_width} leaves nothing of width {config.width} to the id")
         self.category = choose_category(facts, config.category)
         self.items = ItemVectors(facts, config.width, self.category, config.category_width)
+        self.dropout = Dropout(config.dropout)
         self.bias = RelativeBias(config.heads, config.length)
         shape = (config.width, config.heads, config.feed_forward, config.dropout)
         self.encoder = nn.ModuleList(Layer(*shape) for _ in range(config.layers))
@@ -96,7 +98,7 @@ class ClimberPilot(SequenceModel):
         bias = self.bias(batch.times) + staircase(visible, batch.times.shape[1])
         blind = visible == 0
         rows = blind if bool(blind.any()) else None
-        x = items[batch.items]
+        x = self.dropout(items[batch.items])
         for layer in self.encoder:
             x = layer(x, bias, rows)
         return x, bias, rows

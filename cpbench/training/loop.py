@@ -134,7 +134,9 @@ def _one_epoch(model: NeuralRecommender, sequences: TrainingSequences, optimizer
         if not math.isfinite(value):
             raise CpbenchError(f"the loss of {model.name} became {value} in epoch {epoch}; "
                                "lower learning_rate or set clip_norm")
-        loss.backward()
+        # batches of long sequences hold more targets: every target of an epoch weighs the same, not every batch
+        targets = int((batch.lengths - 1).sum())
+        (loss * (targets * len(sequences) / sequences.n_targets)).backward()
         if config.clip_norm:
             torch.nn.utils.clip_grad_norm_(model.parameters(), config.clip_norm)
         optimizer.step()
