@@ -6,6 +6,7 @@ killed at any instant ends in the same numbers as one that was not.
 """
 
 import math
+import shutil
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
@@ -89,13 +90,17 @@ def train(model: NeuralRecommender, split: Split, config: TrainingConfig, seed: 
     while not _finished(progress, config):
         started = time.perf_counter()
         epoch = progress.epoch + 1
-        loss, parts = _one_epoch(model, sequences, optimizer, schedule, config, seed_everything(seed, epoch), epoch)
-        valid = None
-        if epoch % config.validate_every == 0 or epoch == config.epochs:
-            valid = evaluate(model, split, split.valid, only_accuracy=True).metrics
-            if progress.best_epoch == 0 or valid[SELECTION_METRIC] > progress.best_value:
-                progress.best_epoch, progress.best_value = epoch, valid[SELECTION_METRIC]
-                progress.best_tensors = {name: tensor.clone() for name, tensor in model.tensors().items()}
+        try:
+            loss, parts = _one_epoch(model, sequences, optimizer, schedule, config, seed_everything(seed, epoch), epoch)
+            validated = epoch % config.validate_every == 0 or epoch == config.epochs
+            valid = evaluate(model, split, split.valid, only_accuracy=True).metrics if validated else None
+        except CpbenchError:  # it diverged: every saved state would lead here again
+            if folder:
+                shutil.rmtree(folder, ignore_errors=True)
+            raise
+        if valid is not None and (progress.best_epoch == 0 or valid[SELECTION_METRIC] > progress.best_value):
+            progress.best_epoch, progress.best_value = epoch, valid[SELECTION_METRIC]
+            progress.best_tensors = {name: tensor.clone() for name, tensor in model.tensors().items()}
         progress.epoch = epoch
         seconds = time.perf_counter() - started
         progress.seconds += seconds

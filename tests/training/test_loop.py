@@ -96,6 +96,17 @@ def test_a_loss_that_is_not_finite_is_one_sentence(data: Split) -> None:
         train(build(data, loss="bce"), data, settings(learning_rate=1e30, epochs=20), 1)
 
 
+def test_a_diverged_run_leaves_no_state_to_continue_from(data: Split, tmp_path: Path) -> None:
+    def explode(report: EpochReport) -> None:
+        with torch.no_grad():
+            model.items.weight.fill_(torch.nan)
+
+    model = build(data)
+    with pytest.raises(CpbenchError):
+        train(model, data, settings(), 1, tmp_path / "state", on_epoch=explode)
+    assert not (tmp_path / "state").exists()
+
+
 def test_nothing_to_train_on_is_one_sentence() -> None:
     data = split(dataset([3] * 5), Protocol())
     with pytest.raises(UsageError, match="no user with two training interactions"):
