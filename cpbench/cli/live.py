@@ -7,7 +7,7 @@ from rich.markup import escape
 
 from cpbench.cli.console import Output
 from cpbench.experiments.plan import Cell
-from cpbench.experiments.runner import Outcome
+from cpbench.experiments.watcher import Outcome
 from cpbench.report.record import RunRecord
 from cpbench.training.loop import SELECTION_METRIC, EpochReport
 

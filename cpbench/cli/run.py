@@ -9,7 +9,7 @@ import typer
 from cpbench.cli.options import DEFAULT_RESULTS, Datasets, Force, Json, Quiet, Results, comma_separated
 
 if TYPE_CHECKING:
-    from cpbench.experiments.runner import Outcome
+    from cpbench.experiments.watcher import Outcome
 
 EPILOG = """Examples:
 
@@ -17,7 +17,9 @@ EPILOG = """Examples:
 
 `cpbench run --model sasrec --dataset amazon-beauty --seeds 1,2,3 --set loss=bce --set width=32`
 
-`cpbench run --model climber-pilot --dataset ml-1m --recipe paper --serving-lag 60s`"""
+`cpbench run --model climber-pilot --dataset ml-1m --recipe paper --serving-lag 60s`
+
+`cpbench run --model climber-pilot --condition genre --set sft.method=pinrec`  pre-training, then fine-tuning"""
 
 
 def command(
@@ -32,6 +34,9 @@ def command(
         "--split", metavar="leave-one-out|temporal", help="What is training, validation and test.")] = "leave-one-out",
     serving_lag: Annotated[str, typer.Option(
         "--serving-lag", metavar="TIME", help="Hide the last 900, 15m, 1h or 1d before a test event.")] = "0",
+    condition: Annotated[str | None, typer.Option(
+        "--condition", metavar="ATTRIBUTE", help="Also train to obey it (genre, category, popularity, freshness, ...)."
+        )] = None,
     exclude_seen: Annotated[bool | None, typer.Option(
         "--exclude-seen/--include-seen", help="Take seen items out of the ranking; else as the dataset says.")] = None,
     device: Annotated[str, typer.Option("--device", metavar="auto|cpu|cuda", help="Where to compute.")] = "auto",
@@ -53,7 +58,7 @@ def command(
     chosen = default_datasets() if datasets is None else list(dict.fromkeys(comma_separated(datasets)))
     overrides = parse_settings(settings or [])
     cells = plan(comma_separated(models), chosen, parse_seeds(seeds), recipe, overrides, split,
-                 parse_lag(serving_lag), exclude_seen)
+                 parse_lag(serving_lag), exclude_seen, condition)
     output.note(f"datasets: {', '.join(chosen)}{'' if datasets is not None else why_default(chosen)}")
     for line in explain(cells, recipe, overrides):
         output.note(line)

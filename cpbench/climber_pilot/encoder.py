@@ -4,11 +4,24 @@
 """
 
 import math
+from typing import NamedTuple
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from cpbench.models.layers import Dropout, attend, merge_heads, split_heads
+
+
+class Modulation(NamedTuple):
+    """What a condition does to the answering rows of a layer, each [B, Q, D]; all zero changes nothing (AdaLN)."""
+
+    attention_shift: Tensor
+    attention_scale: Tensor
+    attention_gate: Tensor
+    feed_forward_shift: Tensor
+    feed_forward_scale: Tensor
+    feed_forward_gate: Tensor
 
 
 class Layer(nn.Module):
@@ -27,12 +40,31 @@ class Layer(nn.Module):
             nn.Linear(feed_forward * width, width), Dropout(dropout),
         )
 
-    def forward(self, x: Tensor, bias: Tensor, blind: Tensor | None) -> Tensor:
-        """[B, L, D] -> [B, L, D]; bias [B, H, L, L] is relative bias and mask; blind [B, L] rows attend to nothing."""
-        query, key, value = (split_heads(part, self.heads)
-                             for part in self.query_key_value(self.attention_norm(x)).chunk(3, dim=-1))
-        x = x + self.dropout(self.output(merge_heads(attend(query, key, value, bias, blind))))
-        return x + self.feed_forward(self.feed_forward_norm(x))
+    def forward(self, x: Tensor, bias: Tensor, blind: Tensor | None, rows: Tensor | None = None,
+                modulation: Modulation | None = None) -> Tensor:
+        """Keys x [B, L, D] -> answers of `rows` [B, Q, D] (default: of x itself), [B, Q, D].
+
+        bias [B, H, Q, L] is relative bias and mask; rows marked in blind [B, Q] attend to nothing.
+        """
+        if rows is None:
+            rows = x
+            query, key, value = self.query_key_value(self.attention_norm(x)).chunk(3, dim=-1)
+        else:
+            of_query, of_others = self.query_key_value.weight.split([x.shape[-1], 2 * x.shape[-1]])
+            key, value = F.linear(self.attention_norm(x), of_others).chunk(2, dim=-1)
+            asked = self.attention_norm(rows)
+            if modulation is not None:
+                asked = asked * (1 + modulation.attention_scale) + modulation.attention_shift
+            query = F.linear(asked, of_query)
+        query, key, value = (split_heads(part, self.heads) for part in (query, key, value))
+        mixed = attend(query, key, value, bias, blind)
+        attended = self.dropout(self.output(merge_heads(mixed)))
+        if modulation is None:
+            rows = rows + attended
+            return rows + self.feed_forward(self.feed_forward_norm(rows))
+        rows = rows + (1 + modulation.attention_gate) * attended
+        normal = self.feed_forward_norm(rows) * (1 + modulation.feed_forward_scale) + modulation.feed_forward_shift
+        return rows + (1 + modulation.feed_forward_gate) * self.feed_forward(normal)
 
 
 class RelativeBias(nn.Module):

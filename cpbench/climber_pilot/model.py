@@ -8,7 +8,7 @@ request exposes a batch and the log's order inside it is an artefact. Branch 1 a
 Where the paper is silent, see docs/climber-pilot.md.
 """
 
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import torch
 from pydantic import Field
@@ -16,9 +16,9 @@ from torch import Tensor, nn
 
 from cpbench.climber_pilot.encoder import Layer, RelativeBias
 from cpbench.climber_pilot.items import ItemVectors, choose_category
-from cpbench.climber_pilot.time_mask import staircase, visible_counts
+from cpbench.climber_pilot.time_mask import blind_rows, staircase, take_rows, visible_counts
 from cpbench.data.protocol import Split
-from cpbench.models.base import Facts, ModelConfig, Sequences
+from cpbench.models.base import Facts, InstructedRecommender, ModelConfig, Sequences
 from cpbench.models.layers import Dropout
 from cpbench.models.losses import full_softmax, sampled_softmax, uniform_negatives
 from cpbench.models.sequence import SequenceModel
@@ -54,6 +54,21 @@ class ClimberPilotConfig(ModelConfig):
     """in-batch: drawn from the batch's own targets, with logQ correction."""
 
 
+class Encoded(NamedTuple):
+    """What the encoder leaves for the branches: they may read it under other masks, and for chosen rows only."""
+
+    states: list[Tensor]
+    """The input of every encoder layer and, last, the encoder's output; each [B, L, D]."""
+    bias: Tensor
+    """Relative bias without any mask, [B, H, L, L]."""
+    masked: Tensor
+    """The same with the mask, minus infinity where a row may not look."""
+    visible: Tensor
+    """How many keys each row sees, int64 [B, L]."""
+    blind: Tensor | None
+    """Which rows see nothing, bool [B, L]; None where there is none."""
+
+
 class ClimberPilot(SequenceModel):
     """TAMIP pre-training: K items ahead, recent history hidden by time."""
 
@@ -78,6 +93,12 @@ class ClimberPilot(SequenceModel):
         self.branches = nn.ModuleList(Layer(*shape) for _ in range(n_branches))
         self.register_buffer("log_share", torch.zeros(facts.n_items), persistent=False)
 
+    @classmethod
+    def instructed(cls) -> type[InstructedRecommender]:
+        from cpbench.climber_pilot.instructed import InstructedPilot
+
+        return InstructedPilot
+
     @property
     def information(self) -> list[str]:
         return ["times", *(["categories"] if self.category else [])]
@@ -93,21 +114,33 @@ class ClimberPilot(SequenceModel):
     def item_matrix(self) -> Tensor:
         return self.items()
 
-    def encode(self, batch: Sequences, visible: Tensor, items: Tensor) -> tuple[Tensor, Tensor, Tensor | None]:
-        """Encoder states H [B, L, D]; the bias-and-mask [B, H, L, L] and blind rows [B, L] that branches reuse."""
-        bias = self.bias(batch.times) + staircase(visible, batch.times.shape[1])
-        blind = visible == 0
-        rows = blind if bool(blind.any()) else None
-        x = self.dropout(items[batch.items])
+    def encode(self, batch: Sequences, visible: Tensor, items: Tensor) -> Encoded:
+        """Run the encoder on a batch of which row q sees the first visible[b, q] keys; items [N, D] are all vectors."""
+        bias = self.bias(batch.times)
+        masked, blind = bias + staircase(visible, visible.shape[1]), blind_rows(visible)
+        states = [self.dropout(items[batch.items])]
         for layer in self.encoder:
-            x = layer(x, bias, rows)
-        return x, bias, rows
+            states.append(layer(states[-1], masked, blind))
+        return Encoded(states, bias, masked, visible, blind)
+
+    def branch(self, k: int, encoded: Encoded) -> Tensor:
+        """Branch k's answer at every position, [B, L, D]."""
+        answer: Tensor = self.branches[k - 1](encoded.states[-1], encoded.masked, encoded.blind)
+        return answer
+
+    def served(self, batch: Sequences) -> Encoded:
+        """The encoder under the plain causal mask: what serving computes (the time mask belongs to training only)."""
+        return self.encode(batch, visible_counts(batch.times, batch.times, 0), self.item_matrix())
 
     def hidden(self, batch: Sequences) -> Tensor:
-        """Branch 1 under the plain causal mask: what serving computes (the time mask belongs to training only)."""
-        causal = visible_counts(batch.times, batch.times, 0)
-        answer: Tensor = self.branches[0](*self.encode(batch, causal, self.item_matrix()))
-        return answer
+        return self.branch(1, self.served(batch))
+
+    def queries(self, batch: Sequences) -> Tensor:
+        encoded, last = self.served(batch), (batch.lengths - 1).clamp(min=0)[:, None]
+        state = encoded.states[-1]
+        seen = staircase(last + 1, state.shape[1])  # [B, 1, 1, L]
+        answer: Tensor = self.branches[0](state, take_rows(encoded.bias, last) + seen, None, take_rows(state, last))
+        return answer[:, 0]
 
     def training_loss(self, batch: Sequences) -> tuple[Tensor, dict[str, float]]:
         config = self.config
@@ -117,12 +150,12 @@ class ClimberPilot(SequenceModel):
         visible = visible_counts(inputs.times, batch.times[:, 1:], window)
         causal = visible_counts(inputs.times, inputs.times, 0)
         items = self.item_matrix()
-        state = self.encode(inputs, visible if config.cutoff == "mask" else causal, items)
+        encoded = self.encode(inputs, visible if config.cutoff == "mask" else causal, items)
         negatives = self.negatives(batch.items[:, 1:][real])
 
         total, parts = items.new_zeros(()), {}
-        for k, branch in enumerate(self.branches, start=1):
-            hidden = branch(*state)  # [B, L, D]
+        for k in range(1, len(self.branches) + 1):
+            hidden = self.branch(k, encoded)  # [B, L, D]
             has_target = real[:, k - 1:]  # row q has a target k steps ahead when input q + k - 1 is real
             if config.cutoff == "exact":  # read the last visible row; rows that see nothing have no prediction
                 hidden = hidden.gather(1, (visible - 1).clamp(min=0)[:, :, None].expand_as(hidden))

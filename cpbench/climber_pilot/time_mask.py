@@ -31,3 +31,16 @@ def staircase(visible: Tensor, n_keys: int) -> Tensor:
     key = torch.arange(n_keys, device=visible.device)
     hidden = (key >= visible[:, None, :, None]) & (visible > 0)[:, None, :, None]
     return torch.zeros(hidden.shape, device=visible.device).masked_fill_(hidden, -torch.inf)
+
+
+def blind_rows(visible: Tensor) -> Tensor | None:
+    """Which rows see nothing, bool [B, L]; None where there is none, which spares attention the work."""
+    blind = visible == 0
+    return blind if bool(blind.any()) else None
+
+
+def take_rows(table: Tensor, rows: Tensor) -> Tensor:
+    """The rows [B, Q] of [B, L, D] or of [B, H, L, L]: [B, Q, D] or [B, H, Q, L]."""
+    if table.dim() == 3:
+        return table.gather(1, rows[:, :, None].expand(-1, -1, table.shape[2]))
+    return table.gather(2, rows[:, None, :, None].expand(-1, table.shape[1], -1, table.shape[3]))

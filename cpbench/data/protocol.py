@@ -5,10 +5,10 @@ where the history starts, where the visible part ends, and which interaction is 
 """
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, Self
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from cpbench.data.dataset import Dataset
 from cpbench.errors import UsageError
@@ -24,10 +24,20 @@ class Protocol(BaseModel):
     """Seconds: at an event at time t, interactions in [t - lag, t] are hidden from every model. 0 hides nothing."""
     exclude_seen: bool = True
     """Items of the visible history are removed from the ranking."""
+    horizon: int = Field(1, ge=1)
+    """Leave-one-out: the last H interactions are test, and the list made before the first is scored against each."""
+    condition: str | None = None
+    """Item attribute: every list is given one of its values that the true next item carries. None asks for nothing."""
     targets_per_user: int = Field(1, ge=1)
     """Temporal split: test events are each user's first K interactions after the cut."""
     holdout: float = Field(0.1, gt=0, lt=0.5)
     """Temporal split: share of all interactions after the test cut, and again between the two cuts."""
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if self.horizon > 1 and self.split != "leave-one-out":
+            raise ValueError("horizon: only leave-one-out knows one")
+        return self
 
 
 @dataclass(frozen=True)
@@ -92,7 +102,7 @@ def split(dataset: Dataset, protocol: Protocol) -> Split:
     for part, events in (("validation", made.valid), ("test", made.test)):
         if not len(events):
             raise UsageError(f"dataset {dataset.name!r} has no {part} event under {protocol.split}: "
-                             "it needs users with at least three interactions")
+                             f"it needs users with at least {protocol.horizon + 2} interactions")
     return made
 
 
@@ -108,12 +118,13 @@ def _events(dataset: Dataset, protocol: Protocol, users: np.ndarray, target: np.
 
 
 def _leave_one_out(dataset: Dataset, protocol: Protocol) -> Split:
-    lengths = np.diff(dataset.offsets)
-    last = dataset.offsets[1:] - 1
-    evaluated = np.flatnonzero(lengths >= 3)  # shorter users train, they cannot be tested
-    train_end = np.where(lengths >= 3, last - 1, dataset.offsets[1:])
-    valid = _events(dataset, protocol, evaluated, last[evaluated] - 1)
-    test = _events(dataset, protocol, evaluated, last[evaluated])
+    lengths, held = np.diff(dataset.offsets), protocol.horizon
+    first_test = dataset.offsets[1:] - held
+    long_enough = lengths >= held + 2  # shorter users train, they cannot be tested
+    evaluated = np.flatnonzero(long_enough)
+    train_end = np.where(long_enough, first_test - 1, dataset.offsets[1:])
+    valid = _events(dataset, protocol, evaluated, first_test[evaluated] - 1)
+    test = _events(dataset, protocol, evaluated, first_test[evaluated])
     return Split(dataset, protocol, train_end, valid, test)
 
 

@@ -30,6 +30,12 @@ def accuracy(ranks: np.ndarray) -> dict[str, float]:
     return result
 
 
+def horizon(ranks: np.ndarray, cutoffs: tuple[int, ...] = (10, 20, 50)) -> dict[str, float]:
+    """HR@K of one list against the items 1 .. H steps ahead; ranks [E, H] (Climber-Pilot, Fig. 3)."""
+    return {f"HR@{k}/step {step}": float(hit_rate(ranks[:, step - 1], k).mean())
+            for k in cutoffs for step in range(1, ranks.shape[1] + 1)}
+
+
 def by_activity(ranks: np.ndarray, activity: np.ndarray, k: int = 10) -> dict[str, float]:
     """HR@k and NDCG@k by tercile of user activity (training interactions of the event's user, [E])."""
     order = np.argsort(activity, kind="stable")

@@ -18,10 +18,13 @@ from cpbench.report.record import ORACLE, Cost, Metrics
 
 
 def record_ceiling(part: Split, results: Path, say: Callable[[str], None]) -> None:
-    """Write the oracle's record for this dataset and protocol, unless it is there or the data are not simulated."""
+    """Write the oracle's record for this dataset and protocol, unless it is there or the data are not simulated.
+
+    The oracle answers neither to a condition nor for several steps ahead: such protocols have no ceiling.
+    """
     dataset = part.dataset
     card = cards().get(dataset.name)
-    if card is None or card.kind != "simulated":
+    if card is None or card.kind != "simulated" or part.protocol.condition or part.protocol.horizon > 1:
         return
     folder = run_folder(results, dataset.name, part.protocol, ORACLE, "ceiling")
     with only_one(folder, say):

@@ -4,7 +4,7 @@ import hashlib
 import json
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ from cpbench.data.protocol import Protocol
 from cpbench.errors import UsageError, unknown
 from cpbench.experiments.recipes import (
     DEFAULTS,
+    STAGE,
     TUNED,
     Resolved,
     choose_recipe,
@@ -50,6 +51,11 @@ class Cell:
             name += f"-{hashlib.sha256(text.encode()).hexdigest()[:8]}"
         return name
 
+    def pretraining(self) -> "Cell":
+        """The run without a condition that this one starts from."""
+        protocol = self.protocol.model_copy(update={"condition": None})
+        return replace(self, protocol=protocol, settings=replace(self.settings, second=None))
+
     @property
     def label(self) -> str:
         return f"{self.model_name} on {self.dataset} ({self.run_name})"
@@ -76,6 +82,10 @@ def protocol_name(protocol: Protocol) -> str:
     if not protocol.exclude_seen:
         name += ",seen=kept"
     default = Protocol()
+    if protocol.condition is not None:
+        name += f",condition={protocol.condition}"
+    if protocol.horizon != default.horizon:
+        name += f",horizon={protocol.horizon}"
     if protocol.targets_per_user != default.targets_per_user:
         name += f",targets={protocol.targets_per_user}"
     if protocol.holdout != default.holdout:
@@ -101,7 +111,7 @@ def parse_seeds(text: str) -> list[int]:
 
 def plan(models: Sequence[str], datasets: Sequence[str], seeds: Sequence[int], recipe: str = TUNED,
          overrides: Mapping[str, Any] | None = None, split: str = "leave-one-out", serving_lag: int = 0,
-         exclude_seen: bool | None = None) -> list[Cell]:
+         exclude_seen: bool | None = None, condition: str | None = None, horizon: int = 1) -> list[Cell]:
     """All cells, datasets outermost, after everything that can be checked without data was checked.
 
     A model that lacks `recipe` gets its tuned one; an override goes to the models that have its key. `exclude_seen`
@@ -115,6 +125,9 @@ def plan(models: Sequence[str], datasets: Sequence[str], seeds: Sequence[int], r
     classes = {name: model_class(name) for name in models}
     _check_recipe(recipe, classes)
     _check_keys(overrides, classes)
+    second = sorted(key for key in overrides if key.startswith(STAGE))
+    if second and condition is None:
+        raise UsageError(f"--set {', '.join(second)} belongs to the stage that learns a condition: give --condition")
     if split not in SPLITS:
         raise unknown("split", split, SPLITS)
     for dataset in datasets:
@@ -125,10 +138,11 @@ def plan(models: Sequence[str], datasets: Sequence[str], seeds: Sequence[int], r
     cells = []
     for dataset in datasets:
         seen = catalogue.exclude_seen_default(dataset) if exclude_seen is None else exclude_seen
-        protocol = Protocol.model_validate({"split": split, "serving_lag": serving_lag, "exclude_seen": seen})
+        protocol = Protocol.model_validate({"split": split, "serving_lag": serving_lag, "exclude_seen": seen,
+                                            "condition": condition, "horizon": horizon})
         for name, found in classes.items():
             own = {key: value for key, value in overrides.items() if key in known_keys(found)}
-            settings = resolve(found, choose_recipe(found, recipe), dataset, own)
+            settings = resolve(found, choose_recipe(found, recipe), dataset, own, condition is not None)
             cells += [Cell(dataset, protocol, name, found, settings, seed) for seed in seeds]
     return cells
 

@@ -7,19 +7,23 @@ one namespace; later sources win: class default, recipe, recipe's table for the 
 import json
 import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
 from cpbench.errors import CpbenchError, UsageError, unknown
-from cpbench.models.base import ModelConfig, NeuralRecommender, Recommender
+from cpbench.models.base import InstructedRecommender, ModelConfig, NeuralRecommender, Recommender
 from cpbench.training.config import TrainingConfig
 
 DEFAULTS = "defaults"
 """The recipe that is no recipe: the defaults of the classes."""
 TUNED = "tuned"
+STAGE = "sft."
+"""Prefix of the keys of the fine-tuning stage: ``--set sft.learning_rate=1e-5``; in a recipe, its table ``sft``."""
+GIVEN = ("pilot", "condition")
+"""Keys of a second stage that the run itself gives: the pre-trained model's settings, and the condition."""
 OVERRIDE = "--set"
 """Source of a value given on the command line."""
 
@@ -32,22 +36,38 @@ class Resolved:
     model: ModelConfig
     training: TrainingConfig | None
     sources: dict[str, str]
+    second: "Resolved | None" = None
+    """The settings of the stage that learns a condition, where one is asked for; its `model` lacks `pilot`."""
 
     @property
     def config(self) -> dict[str, Any]:
         """Every key and value, JSON-ready."""
         training = {} if self.training is None else self.training.model_dump(mode="json")
-        return {**training, **self.model.model_dump(mode="json")}
+        own = {**training, **self.model.model_dump(mode="json")}
+        if self.second is None:
+            return own
+        return own | {STAGE + key: value for key, value in self.second.config.items() if key not in GIVEN}
+
+    @property
+    def all_sources(self) -> dict[str, str]:
+        """`sources`, the second stage's included."""
+        if self.second is None:
+            return self.sources
+        return self.sources | {STAGE + key: source for key, source in self.second.sources.items()}
 
     @property
     def overrides(self) -> dict[str, Any]:
         """The keys that ``--set`` gave, sorted."""
-        return {key: self.config[key] for key in sorted(self.sources) if self.sources[key] == OVERRIDE}
+        sources = self.all_sources
+        return {key: self.config[key] for key in sorted(sources) if sources[key] == OVERRIDE}
 
 
 def known_keys(model_class: type[Recommender]) -> set[str]:
     """What ``--set`` accepts for this model."""
-    return {key for config in _configs(model_class) for key in config.model_fields}
+    stage = model_class.instructed()
+    second = {STAGE + key for config in _configs(stage) for key in config.model_fields
+              if key not in GIVEN} if stage else set()
+    return {key for config in _configs(model_class) for key in config.model_fields} | second
 
 
 def recipe_names(model_class: type[Recommender]) -> list[str]:
@@ -61,16 +81,28 @@ def choose_recipe(model_class: type[Recommender], wanted: str) -> str:
     return next(name for name in (wanted, TUNED, DEFAULTS) if name in names)
 
 
-def resolve(model_class: type[Recommender], recipe: str, dataset: str, overrides: Mapping[str, Any]) -> Resolved:
+def resolve(model_class: type[Recommender], recipe: str, dataset: str, overrides: Mapping[str, Any],
+            with_condition: bool = False) -> Resolved:
     """The settings of `recipe` on `dataset`, with `overrides` on top.
 
     Raises UsageError for an unknown recipe, and one that names all unknown keys and invalid values together.
     """
     if recipe not in recipe_names(model_class):
         raise unknown(f"recipe of {model_class.name}", recipe, recipe_names(model_class))
-    values, sources = _from_recipe(model_class, recipe, dataset)
-    values |= overrides
-    sources |= dict.fromkeys(overrides, OVERRIDE)
+    tables = _from_recipe(model_class, recipe, dataset)
+    first = {key: value for key, value in overrides.items() if not key.startswith(STAGE)}
+    settings = _settings(model_class, recipe, *tables[""], first)
+    stage = model_class.instructed()
+    if not with_condition or stage is None:
+        return settings
+    second = {key.removeprefix(STAGE): value for key, value in overrides.items() if key.startswith(STAGE)}
+    return replace(settings, second=_settings(stage, recipe, *tables[STAGE], second))
+
+
+def _settings(model_class: type[Recommender], recipe: str, values: dict[str, Any], sources: dict[str, str],
+              overrides: Mapping[str, Any]) -> Resolved:
+    values = {**values, **overrides}
+    sources = {**sources, **dict.fromkeys(overrides, OVERRIDE)}
     problems = _unknown_keys(model_class, values)
     configs: list[BaseModel] = []
     for config in _configs(model_class):
@@ -83,7 +115,8 @@ def resolve(model_class: type[Recommender], recipe: str, dataset: str, overrides
         raise UsageError(f"configuration of {model_class.name} ({recipe}): {'; '.join(problems)}")
     training = configs[1] if len(configs) > 1 else None
     assert isinstance(configs[0], ModelConfig) and (training is None or isinstance(training, TrainingConfig))
-    sources = {key: sources.get(key, "default") for key in sorted(known_keys(model_class))}
+    keys = {key for config in _configs(model_class) for key in config.model_fields} - _given(model_class)
+    sources = {key: sources.get(key, "default") for key in sorted(keys)}
     return Resolved(recipe, configs[0], training, sources)
 
 
@@ -108,6 +141,10 @@ def _value(text: str) -> Any:
     return value if simple else text
 
 
+def _given(model_class: type[Recommender]) -> set[str]:
+    return set(GIVEN) if issubclass(model_class, InstructedRecommender) else set()
+
+
 def _configs(model_class: type[Recommender]) -> list[type[BaseModel]]:
     trained = issubclass(model_class, NeuralRecommender)
     return [model_class.Config, TrainingConfig] if trained else [model_class.Config]
@@ -123,20 +160,23 @@ def _read(model_class: type[Recommender]) -> dict[str, dict[str, Any]]:
         raise CpbenchError(f"the recipes of {model_class.name} in {path.name} cannot be read: {error}") from error
 
 
-def _from_recipe(model_class: type[Recommender], recipe: str, dataset: str) -> tuple[dict[str, Any], dict[str, str]]:
+def _from_recipe(model_class: type[Recommender], recipe: str,
+                 dataset: str) -> dict[str, tuple[dict[str, Any], dict[str, str]]]:
+    """Values and their sources, of the first stage (key "") and of the second (key STAGE)."""
     table = dict(_read(model_class).get(recipe, {}))
     special = dict(table.pop("dataset", {}).get(dataset, {}))
-    values: dict[str, Any] = {}
-    sources: dict[str, str] = {}
-    for label, part in ((f"recipe {recipe}", table), (f"recipe {recipe} for {dataset}", special)):
-        source = part.pop("source", "")
-        values |= part
-        sources |= dict.fromkeys(part, f"{label}: {source}" if source else label)
-    return values, sources
+    found: dict[str, tuple[dict[str, Any], dict[str, str]]] = {"": ({}, {}), STAGE: ({}, {})}
+    for label, whole in ((f"recipe {recipe}", table), (f"recipe {recipe} for {dataset}", special)):
+        second = dict(whole.pop(STAGE.rstrip("."), {}))
+        for stage, part in (("", whole), (STAGE, second)):
+            source = part.pop("source", "")
+            found[stage][0].update(part)
+            found[stage][1].update(dict.fromkeys(part, f"{label}: {source}" if source else label))
+    return found
 
 
 def _unknown_keys(model_class: type[Recommender], values: Mapping[str, Any]) -> list[str]:
-    known = sorted(known_keys(model_class))
+    known = sorted(known_keys(model_class) - _given(model_class))
     return [f"unknown key {key!r}{nearest(key, known)}" for key in values if key not in known]
 
 

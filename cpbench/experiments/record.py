@@ -24,13 +24,15 @@ def write_run(folder: Path, record: RunRecord, events: Events | None = None, ran
     """Write record.json and, where given, ranks.parquet, curve.json and model/ as one new folder.
 
     ranks.parquet has one row per test event: `user` (dense index), `target` (position of the target among the
-    dataset's interactions) and `rank` float64 (a half where scores tie, infinity for a miss).
+    dataset's interactions) and `rank` float64 (a half where scores tie, infinity for a miss); ranks [E, H] of a
+    horizon add `rank 2` .. `rank H`.
     Raises CpbenchError when the disk is full or cannot be written.
     """
     try:
         with atomic_folder(folder) as temporary:
             if ranks is not None and events is not None:
-                table = pl.DataFrame({"user": events.users.astype(np.int32), "target": events.target, "rank": ranks})
+                table = pl.DataFrame({"user": events.users.astype(np.int32), "target": events.target,
+                                      **_columns(ranks)})
                 table.write_parquet(temporary / "ranks.parquet")
                 (temporary / "curve.json").write_bytes(to_json(list(curve), indent=1, inf_nan_mode="null") + b"\n")
             if model is not None:
@@ -38,3 +40,8 @@ def write_run(folder: Path, record: RunRecord, events: Events | None = None, ran
             (temporary / FILE_NAME).write_text(record.model_dump_json(indent=2) + "\n", encoding="utf-8")
     except (SafetensorError, PolarsError) as error:  # both libraries wrap the disk's error in their own
         raise CpbenchError(f"cannot write {folder}: {error}; nothing was left behind") from error
+
+
+def _columns(ranks: np.ndarray) -> dict[str, np.ndarray]:
+    steps = ranks if ranks.ndim == 2 else ranks[:, None]
+    return {"rank" if step == 0 else f"rank {step + 1}": steps[:, step] for step in range(steps.shape[1])}

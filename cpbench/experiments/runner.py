@@ -9,10 +9,9 @@ import os
 import shutil
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import replace
 from itertools import groupby
 from pathlib import Path
-from typing import Literal, Protocol
 
 import torch
 
@@ -22,35 +21,16 @@ from cpbench.errors import CpbenchError, UsageError
 from cpbench.evaluation.evaluate import evaluate
 from cpbench.experiments import environment
 from cpbench.experiments.ceiling import record_ceiling
+from cpbench.experiments.instruct import instruct_and_record
 from cpbench.experiments.lock import only_one
 from cpbench.experiments.plan import Cell
 from cpbench.experiments.record import RunRecord, load_record, write_run
+from cpbench.experiments.watcher import Outcome, Watcher
 from cpbench.files import write_json
 from cpbench.models.base import Facts, NeuralRecommender, Recommender
 from cpbench.report.record import FILE_NAME, Cost, Metrics
 from cpbench.training import allocator
-from cpbench.training.loop import EpochReport, TrainingResult, choose_device, seed_everything, train
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """What became of a cell; `record` unless it failed, `error` if it did."""
-
-    cell: Cell
-    status: Literal["done", "skipped", "failed"]
-    folder: Path
-    record: RunRecord | None = None
-    error: CpbenchError | None = None
-
-
-class Watcher(Protocol):
-    """Who is told how far the runs have come."""
-
-    def say(self, text: str) -> None: ...
-    def warn(self, text: str) -> None: ...
-    def begin(self, cell: Cell) -> None: ...
-    def epoch(self, report: EpochReport) -> None: ...
-    def end(self, outcome: Outcome) -> None: ...
+from cpbench.training.loop import TrainingResult, choose_device, seed_everything, train
 
 
 def run(cells: Sequence[Cell], results: Path, watcher: Watcher, force: bool = False,
@@ -118,12 +98,25 @@ def _run_cell(cell: Cell, part: Split, folder: Path, watcher: Watcher, force: bo
         started = _open(unfinished, cell, part, watcher, force)
         state = unfinished / "training"
         try:
-            record = _train_and_record(cell, part, folder, state, started, watcher, device)
+            if cell.protocol.condition is None:
+                record = _train_and_record(cell, part, folder, state, started, watcher, device)
+            else:
+                base = _run_pretraining(cell, part, folder.parents[3], watcher, device)
+                record = instruct_and_record(cell, part, folder, state, started, watcher, device, base)
             shutil.rmtree(state, ignore_errors=True)
             return Outcome(cell, "done", folder, record)
         finally:
             if not state.exists():  # nothing to continue from
                 shutil.rmtree(unfinished, ignore_errors=True)
+
+
+def _run_pretraining(cell: Cell, part: Split, results: Path, watcher: Watcher, device: torch.device) -> Path:
+    """The folder of the run that a run with a condition starts from; made first where it is absent."""
+    base = cell.pretraining()
+    watcher.say(f"pre-training: {base.label}")
+    folder = base.folder(results)
+    _run_cell(base, replace(part, protocol=base.protocol), folder, watcher, False, device)
+    return folder
 
 
 def _finished(cell: Cell, part: Split, folder: Path, watcher: Watcher) -> RunRecord | None:
@@ -180,7 +173,7 @@ def _train_and_record(cell: Cell, part: Split, folder: Path, state: Path, starte
         seed=cell.seed,
         recipe=cell.settings.recipe,
         config=cell.settings.config,
-        config_sources=cell.settings.sources,
+        config_sources=cell.settings.all_sources,
         information=model.information,
         metrics=Metrics(valid=valid.metrics, test=test.metrics),
         notes=test.notes,
@@ -192,7 +185,7 @@ def _train_and_record(cell: Cell, part: Split, folder: Path, state: Path, starte
         started=started,
         **environment.circumstances(device),
     )
-    write_run(folder, record, part.test, test.ranks, result.curve, model)
+    write_run(folder, record, part.test, test.ranks if test.steps is None else test.steps, result.curve, model)
     return record
 
 

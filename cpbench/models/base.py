@@ -116,14 +116,32 @@ def _slices(start: np.ndarray, end: np.ndarray) -> tuple[np.ndarray, np.ndarray]
 
 @dataclass(frozen=True)
 class Facts:
-    """What a model is built for: N items and their attributes."""
+    """What a model is built for: N items, their attributes, and where known their release times, int64 [N] seconds."""
 
     n_items: int
     attributes: dict[str, Attribute]
+    released: np.ndarray | None = None
 
     @classmethod
     def of(cls, dataset: Dataset) -> "Facts":
-        return cls(dataset.n_items, {name: dataset.attribute(name) for name in dataset.attribute_names})
+        released = dataset.item_table.get_column("released", default=None)
+        known = released is not None and not released.null_count()
+        return cls(dataset.n_items, {name: dataset.attribute(name) for name in dataset.attribute_names},
+                   released.to_numpy().astype(np.int64) if known else None)
+
+    def document(self) -> dict[str, Any]:
+        """JSON-ready; `from_document` reads it."""
+        attributes = {name: {"names": a.names, "values": a.values.tolist(), "offsets": a.offsets.tolist()}
+                      for name, a in self.attributes.items()}
+        released = None if self.released is None else self.released.tolist()
+        return {"n_items": self.n_items, "attributes": attributes, "released": released}
+
+    @classmethod
+    def from_document(cls, document: dict[str, Any]) -> "Facts":
+        attributes = {name: Attribute(a["names"], np.array(a["values"], np.int32), np.array(a["offsets"], np.int64))
+                      for name, a in document["attributes"].items()}
+        released = document.get("released")
+        return cls(document["n_items"], attributes, None if released is None else np.array(released, np.int64))
 
 
 class ModelConfig(BaseModel):
@@ -146,6 +164,11 @@ class Recommender(ABC):
         super().__init__()
         self.config = config
         self.facts = facts
+
+    @classmethod
+    def instructed(cls) -> "type[InstructedRecommender] | None":
+        """The class of the stage that teaches this model to obey conditions; None when it has none."""
+        return None
 
     @property
     def information(self) -> list[str]:
@@ -192,11 +215,8 @@ class Recommender(ABC):
 
     def save(self, folder: Path) -> None:
         """Write ``model.safetensors`` and ``model.json`` (never pickle), whole or not at all."""
-        attributes = {name: {"names": a.names, "values": a.values.tolist(), "offsets": a.offsets.tolist()}
-                      for name, a in self.facts.attributes.items()}
         document = {"model": self.name, "class": f"{type(self).__module__}:{type(self).__qualname__}",
-                    "config": self.config.model_dump(mode="json"),
-                    "facts": {"n_items": self.facts.n_items, "attributes": attributes}}
+                    "config": self.config.model_dump(mode="json"), "facts": self.facts.document()}
         with atomic_folder(folder) as temporary:
             save_file({name: tensor.contiguous() for name, tensor in self.tensors().items()},
                       temporary / "model.safetensors")
@@ -212,9 +232,7 @@ class Recommender(ABC):
             raise UsageError(f"no readable model in {folder}: {error}") from error
         if document["model"] != cls.name:
             raise UsageError(f"{folder} holds a {document['model']}, not a {cls.name}")
-        attributes = {name: Attribute(a["names"], np.array(a["values"], np.int32), np.array(a["offsets"], np.int64))
-                      for name, a in document["facts"]["attributes"].items()}
-        model = cls(cls.Config(**document["config"]), Facts(document["facts"]["n_items"], attributes))
+        model = cls(cls.Config(**document["config"]), Facts.from_document(document["facts"]))
         model.load_tensors(tensors)
         return model
 
@@ -266,3 +284,16 @@ class NeuralRecommender(torch.nn.Module, Recommender):
     @property
     def n_parameters(self) -> int:
         return sum(parameter.numel() for parameter in self.parameters())
+
+
+class InstructedRecommender(NeuralRecommender):
+    """A second stage: fine-tuned from a pre-trained model, it obeys conditions."""
+
+    @classmethod
+    @abstractmethod
+    def build(cls, settings: dict[str, Any], pretrained: Recommender, condition: str, facts: Facts) -> Self:
+        """The stage before its first step; `facts` hold the derived conditions, too. Raises UsageError."""
+
+    @abstractmethod
+    def score_given(self, histories: Histories, values: Tensor, times: Tensor | None = None) -> Tensor:
+        """Scores under one condition a user, float32 [B, N]; values int64 [B], times int64 [B] of the requests."""

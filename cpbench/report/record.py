@@ -45,6 +45,20 @@ class Cost(Frozen):
     """How many numbers were learned."""
 
 
+class Stage(Frozen):
+    """One stage of a run with a condition, and how well each way of obeying does with what it learned."""
+
+    name: str
+    run: str = ""
+    """The run whose model it starts from or is, below the results folder."""
+    saw: str = ""
+    """Which interactions it was trained on."""
+    metrics: dict[str, dict[str, float | None]]
+    """By way of obeying (see docs/protocol.md): none, model, post-filter, hard-filter, model+filter."""
+    fit_seconds: float
+    epochs: int
+
+
 class Machine(Frozen):
     """The kind of machine; never its name or its user's."""
 
@@ -70,6 +84,10 @@ class RunRecord(Frozen):
     information: list[str]
     """What the model uses beside item ids."""
     metrics: Metrics
+    obeys: str = ""
+    """Under a condition: how the lists of `metrics` obey it."""
+    stages: list[Stage] = []
+    """Under a condition: pre-training and fine-tuning."""
     notes: dict[str, float]
     """Facts about the test events: how many, without history, with targets seen before or unseen in training."""
     cost: Cost

@@ -15,7 +15,7 @@ from cpbench.report.published import Published, published_for
 from cpbench.report.record import ORACLE, RunRecord
 
 SORTED_BY = "NDCG@10"
-SHOWN = ("HR@5", "HR@10", "HR@20", "HR@50", "NDCG@10", "MRR")
+SHOWN = ("HR@5", "HR@10", "HR@20", "HR@50", "NDCG@10", "MRR", "CC@10", "CC@50")
 """The metrics of a printed table; CSV and JSON hold them all."""
 
 
@@ -96,6 +96,10 @@ def describe(protocol: Protocol) -> str:
     if protocol.split == "temporal":
         parts.append(f"cuts at the last {protocol.holdout:.0%} and {2 * protocol.holdout:.0%}, "
                      f"first {protocol.targets_per_user} per user")
+    if protocol.condition is not None:
+        parts.append(f"given the {protocol.condition} of the true next item")
+    if protocol.horizon > 1:
+        parts.append(f"lists made {protocol.horizon} interactions before the end")
     parts.append("seen items excluded" if protocol.exclude_seen else "seen items kept in the ranking")
     parts.append(f"serving lag {protocol.serving_lag:,} s" if protocol.serving_lag else "no serving lag")
     return ", ".join(parts)
@@ -120,7 +124,8 @@ def caption(table: ComparisonTable) -> list[str]:
         facts.append(f"{notes['targets_unseen_in_training']:,.0f} with a target unseen in training")
     if facts:
         lines.append(f"{', '.join(facts)}.")
-    small = [name for name in SHOWN if _cutoff(name) >= counts.get("items", 0)]
+    small = [name for name in SHOWN if _cutoff(name) >= counts.get("items", 0)
+             and (table.protocol.condition is not None or not name.startswith("CC"))]
     if small:
         lines.append(f"Left out: {', '.join(small)}: the catalogue has only {counts.get('items', 0)} items.")
     if table.ceiling:
@@ -158,7 +163,7 @@ def _by_settings(records: list[RunRecord]) -> list[tuple[str, list[RunRecord]]]:
     groups: dict[tuple[str, str, str], dict[int, RunRecord]] = {}
     for record in sorted(records, key=lambda record: record.finished):
         overrides = [f"{key}={_plain(value)}" for key, value in record.overrides.items()]
-        label = ", ".join([record.recipe, *overrides])
+        label = ", ".join([record.recipe, *overrides, *([record.obeys] if record.obeys not in ("", "model") else [])])
         groups.setdefault((record.model, label, json.dumps(record.config, sort_keys=True)), {})[record.seed] = record
     labels = [key[:2] for key in groups]
     found = []

@@ -70,8 +70,11 @@ def seed_everything(seed: int, stream: int) -> np.random.Generator:
 
 
 def train(model: NeuralRecommender, split: Split, config: TrainingConfig, seed: int, folder: Path | None = None,
-          on_epoch: Callable[[EpochReport], None] | None = None, device: str = "auto") -> TrainingResult:
+          on_epoch: Callable[[EpochReport], None] | None = None, device: str = "auto",
+          validate: Callable[[NeuralRecommender], dict[str, float]] | None = None) -> TrainingResult:
     """Train until validation NDCG@10 stops improving; the model then holds its best weights.
+
+    `validate` gives the validation metrics; by default those of the split's validation events.
 
     With `folder`, the state is saved there after every epoch and found again by the next call. Raises CpbenchError
     when the loss is not finite.
@@ -85,6 +88,7 @@ def train(model: NeuralRecommender, split: Split, config: TrainingConfig, seed: 
     optimizer = _optimizer(model, config)
     steps = config.epochs * len(sequences)
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: _rate(config, step, steps))
+    measure = validate or (lambda model: evaluate(model, split, split.valid, only_accuracy=True).metrics)
     progress = (load_checkpoint(folder, model, optimizer, schedule) if folder else None) or Progress()
 
     while not _finished(progress, config):
@@ -93,7 +97,7 @@ def train(model: NeuralRecommender, split: Split, config: TrainingConfig, seed: 
         try:
             loss, parts = _one_epoch(model, sequences, optimizer, schedule, config, seed_everything(seed, epoch), epoch)
             validated = epoch % config.validate_every == 0 or epoch == config.epochs
-            valid = evaluate(model, split, split.valid, only_accuracy=True).metrics if validated else None
+            valid = measure(model) if validated else None
         except CpbenchError:  # it diverged: every saved state would lead here again
             if folder:
                 shutil.rmtree(folder, ignore_errors=True)

@@ -109,7 +109,7 @@ def test_hidden_items_do_not_reach_the_row_except_by_its_own_residual() -> None:
         visible = visible_counts(inputs.times, whole.times[:, 1:], 250)
         causal = visible_counts(inputs.times, inputs.times, 0)
         state = model.encode(inputs, visible if cutoff == "mask" else causal, model.item_matrix())
-        hidden = model.branches[0](*state)[0]
+        hidden = model.branch(1, state)[0]
         return hidden[3] if cutoff == "mask" else hidden[visible[0, 3] - 1]
 
     other_hidden = [3, 8, 7, 1, 5, 2, 6]  # keys 1 and 2 changed
