@@ -8,7 +8,19 @@ from rich.console import Console
 from rich.markup import escape
 
 from cpbench import __version__
-from cpbench.cli import check_model, datasets, download, inspect, models, report, run
+from cpbench.cli import (
+    ablate,
+    bench,
+    check_model,
+    datasets,
+    download,
+    inspect,
+    models,
+    recommend,
+    report,
+    run,
+    simulate,
+)
 from cpbench.errors import CpbenchError
 
 app = typer.Typer(
@@ -27,9 +39,13 @@ for name, module, panel in (
     ("models", models, "Models"),
     ("check-model", check_model, "Models"),
     ("run", run, "Experiments"),
+    ("ablate", ablate, "Experiments"),
     ("report", report, "Experiments"),
+    ("recommend", recommend, "Experiments"),
+    ("simulate", simulate, "Experiments"),
 ):
     app.command(name, rich_help_panel=panel, epilog=getattr(module, "EPILOG", None))(module.command)
+app.add_typer(bench.app, name="bench", rich_help_panel="Experiments")
 
 
 def _version(show: bool) -> None:

@@ -55,7 +55,9 @@ class InstructedPilot(SequenceModel, InstructedRecommender):
     def build(cls, settings: dict[str, Any], pretrained: Recommender, condition: str, facts: Facts) -> Self:
         require_condition(condition, facts)
         assert isinstance(pretrained, ClimberPilot)
-        made = cls(InstructedPilotConfig(**{**settings, "pilot": pretrained.config, "condition": condition}), facts)
+        # these facts hold more attributes than the pre-trained model chose its category from
+        pilot = pretrained.config.model_copy(update={"category": pretrained.category or "none"})
+        made = cls(InstructedPilotConfig(**{**settings, "pilot": pilot, "condition": condition}), facts)
         made.pilot.load_tensors(pretrained.tensors())
         return made
 
@@ -77,25 +79,27 @@ class InstructedPilot(SequenceModel, InstructedRecommender):
     def hidden(self, batch: Sequences) -> Tensor:
         return self.pilot.hidden(batch)
 
-    def queries(self, batch: Sequences) -> Tensor:
-        return self.pilot.queries(batch)
+    def queries(self, batch: Sequences, items: Tensor | None = None) -> Tensor:
+        return self.pilot.queries(batch, items)
 
-    def instructed_queries(self, batch: Sequences, values: Tensor, times: Tensor) -> Tensor:
+    def instructed_queries(self, batch: Sequences, values: Tensor, times: Tensor,
+                           items: Tensor | None = None) -> Tensor:
         """The query of each user under each condition: values, times int64 [B, P] -> [B, P, D].
 
         The encoder runs once; P conditions are P answering rows of the branch layer.
         """
-        encoded = self.pilot.served(batch)
+        encoded = self.pilot.served(batch, items)
         last = (batch.lengths - 1).clamp(min=0)[:, None].expand_as(values)
         visible = torch.minimum(last + 1, batch.lengths[:, None])
-        return self._answer(1, encoded, batch.items, Asked(last, visible, values, self._matching(batch, values, times)))
+        return self._answer(1, encoded, Asked(last, visible, values, self._matching(batch, values, times)))
 
     def score_given(self, histories: Histories, values: Tensor, times: Tensor | None = None) -> Tensor:
         """Scores under one condition a user, float32 [B, N]; `times` [B] are the requests' (freshness needs them)."""
         batch = histories.padded(self.max_length).to(self.device)
         values = values.to(self.device)
         times = torch.zeros_like(values) if times is None else times.to(self.device)
-        scores = (self.instructed_queries(batch, values[:, None], times[:, None])[:, 0] @ self.item_matrix().T).float()
+        items = self.item_matrix()
+        scores = (self.instructed_queries(batch, values[:, None], times[:, None], items)[:, 0] @ items.T).float()
         empty = batch.lengths == 0
         if not bool(empty.any()):
             return scores
@@ -119,13 +123,15 @@ class InstructedPilot(SequenceModel, InstructedRecommender):
         total, parts = items.new_zeros(()), {}
         for k in range(1, len(pilot.branches) + 1):
             # the target after row q is answered by branch k from row q - k + 1, as it saw its own next item
-            earlier = slice(0, real.shape[1] - k + 1)
+            earlier = slice(0, max(real.shape[1] - k + 1, 0))
             rows = torch.arange(real.shape[1], device=self.device)[earlier].expand(len(real), -1)
             sees = visible[:, earlier]
             wanted = labelled[:, k - 1:]
             if exact:
                 wanted = wanted & (sees > 0)
                 rows = (sees - 1).clamp(min=0)
+            if not bool(wanted.any()):
+                continue
             wants, times = values[:, k - 1:], batch.times[:, k:]
             if config.rows == "last":  # one answering row a sequence: the others need no branch layer
                 place = wanted.int().argmax(dim=1, keepdim=True)
@@ -134,17 +140,16 @@ class InstructedPilot(SequenceModel, InstructedRecommender):
             else:
                 targets = batch.items[:, k:]
             asked = Asked(rows, sees, wants, self._matching(inputs, wants, times))
-            hidden = self._answer(k, encoded, inputs.items, asked)[wanted]
-            if len(hidden):
-                loss = pilot.catalogue_loss(hidden, targets[wanted], items, negatives)
-                total = total + loss
-                parts[f"branch {k}"] = loss.item()
-                parts[f"rows without a matching key {k}"] = _share_without_key(asked, wanted)
+            hidden = self._answer(k, encoded, asked)[wanted]
+            loss = pilot.catalogue_loss(hidden, targets[wanted], items, negatives)
+            total = total + loss
+            parts[f"branch {k}"] = loss.item()
+            parts[f"rows without a matching key {k}"] = _share_without_key(asked, wanted)
         if not total.requires_grad:  # no row could be labelled: a zero that still backpropagates
             total = items.sum() * 0.0
         return total, parts
 
-    def _answer(self, k: int, encoded: Encoded, items: Tensor, asked: Asked) -> Tensor:
+    def _answer(self, k: int, encoded: Encoded, asked: Asked) -> Tensor:
         answer: Tensor = self.conditioning.answer(self.pilot, k, encoded, asked)
         return answer if self.embedding is None else answer + self.embedding(asked.values)
 

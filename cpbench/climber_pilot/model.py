@@ -128,15 +128,16 @@ class ClimberPilot(SequenceModel):
         answer: Tensor = self.branches[k - 1](encoded.states[-1], encoded.masked, encoded.blind)
         return answer
 
-    def served(self, batch: Sequences) -> Encoded:
+    def served(self, batch: Sequences, items: Tensor | None = None) -> Encoded:
         """The encoder under the plain causal mask: what serving computes (the time mask belongs to training only)."""
-        return self.encode(batch, visible_counts(batch.times, batch.times, 0), self.item_matrix())
+        return self.encode(batch, visible_counts(batch.times, batch.times, 0),
+                           self.item_matrix() if items is None else items)
 
     def hidden(self, batch: Sequences) -> Tensor:
         return self.branch(1, self.served(batch))
 
-    def queries(self, batch: Sequences) -> Tensor:
-        encoded, last = self.served(batch), (batch.lengths - 1).clamp(min=0)[:, None]
+    def queries(self, batch: Sequences, items: Tensor | None = None) -> Tensor:
+        encoded, last = self.served(batch, items), (batch.lengths - 1).clamp(min=0)[:, None]
         state = encoded.states[-1]
         seen = staircase(last + 1, state.shape[1])  # [B, 1, 1, L]
         answer: Tensor = self.branches[0](state, take_rows(encoded.bias, last) + seen, None, take_rows(state, last))
@@ -157,10 +158,11 @@ class ClimberPilot(SequenceModel):
         for k in range(1, len(self.branches) + 1):
             hidden = self.branch(k, encoded)  # [B, L, D]
             has_target = real[:, k - 1:]  # row q has a target k steps ahead when input q + k - 1 is real
+            n_rows = has_target.shape[1]
             if config.cutoff == "exact":  # read the last visible row; rows that see nothing have no prediction
                 hidden = hidden.gather(1, (visible - 1).clamp(min=0)[:, :, None].expand_as(hidden))
-                has_target = has_target & (visible > 0)[:, :real.shape[1] - k + 1]
-            rows = hidden[:, :real.shape[1] - k + 1][has_target]  # [T, D]
+                has_target = has_target & (visible > 0)[:, :n_rows]
+            rows = hidden[:, :n_rows][has_target]  # [T, D]
             targets = batch.items[:, k:][has_target]  # [T]
             if len(targets):
                 loss = self.catalogue_loss(rows, targets, items, negatives)

@@ -48,15 +48,16 @@ def recommend_given(model: InstructedPilot, histories: Histories, asked: Instruc
     with torch.inference_mode():
         batch = histories.padded(model.max_length).to(model.device)
         times = histories.request_times if histories.request_times is not None else recent_times(histories)
+        items = model.item_matrix()
         queries = model.instructed_queries(batch, asked.values.to(model.device),
-                                           times.to(model.device)[:, None].expand_as(asked.values))
+                                           times.to(model.device)[:, None].expand_as(asked.values), items)
         if index is not None:
             ids, scores = index.search(queries, k)
             if excluded is not None:
-                hidden = excluded.gather(1, ids.flatten(1)).view_as(ids)
+                hidden = excluded.gather(1, ids.clamp(min=0).flatten(1)).view_as(ids)
                 scores = scores.masked_fill(hidden, -torch.inf)
         else:
-            every = (queries @ model.item_matrix().T).float().cpu()  # [B, P, N]
+            every = (queries @ items.T).float().cpu()  # [B, P, N]
             if excluded is not None:
                 every = every.masked_fill(excluded[:, None], -torch.inf)
             scores, ids = every.topk(k, dim=2)
@@ -103,8 +104,9 @@ class HnswIndex:
         self.index.add(vectors.detach().float().cpu().numpy())
 
     def search(self, queries: Tensor, k: int) -> tuple[Tensor, Tensor]:
-        """queries [B, P, D] -> ids int64 [B, P, k], scores [B, P, k], best first."""
+        """queries [B, P, D] -> ids int64 [B, P, k], scores [B, P, k], best first; where it finds no more -1, -inf."""
         flat = queries.detach().float().cpu().reshape(-1, queries.shape[-1]).numpy()
         scores, ids = self.index.search(flat, k)
         shape = (*queries.shape[:2], k)
-        return torch.from_numpy(ids).view(shape), torch.from_numpy(scores).view(shape)
+        found = torch.from_numpy(ids).view(shape)
+        return found, torch.from_numpy(scores).view(shape).masked_fill(found < 0, -torch.inf)

@@ -3,7 +3,7 @@
 import tomllib
 from functools import cache
 from importlib import resources
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -71,6 +71,10 @@ class Card(Strict):
     exclude_seen: bool = True
     """The protocol's default: off where people naturally repeat an item."""
     attributes: list[str] = []
+    simulator: dict[str, Any] = {}
+    """Simulated data: knobs of StreamingConfig that differ from their defaults."""
+    like: str = ""
+    """The dataset whose recipes apply here, too."""
 
 
 @cache

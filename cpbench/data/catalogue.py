@@ -60,9 +60,9 @@ def load(name: str) -> Dataset:
     if name not in known_names():
         raise unknown("dataset", name, known_names())
     if name in cards() and cards()[name].kind == "simulated":
-        from cpbench.data.streaming import load_or_generate
+        from cpbench.data.streaming import StreamingConfig, load_or_generate
 
-        return load_or_generate(prepared_folder(name))
+        return load_or_generate(prepared_folder(name), StreamingConfig(**cards()[name].simulator), name)
     if not is_prepared(name):
         raise UsageError(f"dataset {name!r} is not prepared yet: run `cpbench download {name}`")
     return Dataset.load(prepared_folder(name))

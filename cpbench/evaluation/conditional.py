@@ -67,9 +67,15 @@ class Given:
         hidden = ~self.carriers(histories, events)
         if self.how == "post-filter":
             shown = scores if excluded is None else scores.masked_fill(excluded, -torch.inf)
-            last = shown.topk(min(DEPTH, shown.shape[1]), dim=1).values[:, -1:]
-            hidden = hidden | (shown < last)
+            hidden = hidden | ~_first(shown, DEPTH)
         return scores, hidden if excluded is None else hidden | excluded
+
+
+def _first(scores: Tensor, k: int) -> Tensor:
+    """The k best of each row, bool [B, N]; ties go to the smaller id, as in `Recommender.recommend`."""
+    last = scores.topk(min(k, scores.shape[1]), dim=1).values[:, -1:]
+    better, tied = scores > last, scores == last
+    return better | (tied & (tied.cumsum(1) <= k - better.sum(1, keepdim=True)))
 
 
 def with_conditions(split: Split, events: Events, conditions: Conditions, seed: int = 0) -> tuple[Events, Given]:

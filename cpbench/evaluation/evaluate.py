@@ -37,11 +37,11 @@ def evaluate(model: Recommender, split: Split, events: Events, block: int | None
     """Rank the whole catalogue at every event, under the split's protocol (design: docs/protocol.md).
 
     `given` holds the conditions of the events, if there are any. Events are visited by history length, so that blocks
-    need little padding; the result does not depend on `block` (events scored at once). Raises CpbenchError on NaN
-    scores.
+    need little padding; the result does not depend on `block` (events scored at once). `only_accuracy` looks at the
+    next item alone (what follows a validation event is test). Raises CpbenchError on NaN scores.
     """
     started = time.perf_counter()
-    n_items, n_steps = split.dataset.n_items, split.protocol.horizon
+    n_items, n_steps = split.dataset.n_items, 1 if only_accuracy else split.protocol.horizon
     block = block or max(1, min(256, BLOCK_BYTES // (4 * n_items)))
     order = np.argsort(events.end - events.start, kind="stable")
     visits = Events(events.users[order], events.start[order], events.end[order], events.target[order])

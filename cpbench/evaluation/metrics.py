@@ -66,19 +66,20 @@ def list_metrics(lists: np.ndarray, train_counts: np.ndarray, membership: np.nda
         f"novelty@{k}": float(-np.log2(share)[lists].mean()),
     }
     if membership is not None and k > 1:
-        result[f"diversity@{k}"] = _diversity(lists, membership)
+        result[f"diversity@{k}"] = float(diversity(lists, membership).mean())
     return result
 
 
-def _diversity(lists: np.ndarray, membership: np.ndarray, block: int = 2048) -> float:
+def diversity(lists: np.ndarray, membership: np.ndarray, block: int = 2048) -> np.ndarray:
+    """Mean over the item pairs of each list of 1 - Jaccard similarity of their values, [E]; lists [E, K > 1]."""
     values = membership.astype(np.float32)
     sizes = values.sum(1)
     above = np.triu_indices(lists.shape[1], k=1)
-    total = 0.0
+    result = np.empty(len(lists))
     for first in range(0, len(lists), block):
         part = lists[first:first + block]
         common = np.einsum("ekv,ejv->ekj", values[part], values[part], optimize=True)
         union = sizes[part][:, :, None] + sizes[part][:, None, :] - common
         similarity = np.divide(common, union, out=np.zeros_like(common), where=union > 0)
-        total += float((1.0 - similarity[:, above[0], above[1]]).mean(axis=1).sum())
-    return total / len(lists)
+        result[first:first + block] = (1.0 - similarity[:, above[0], above[1]]).mean(axis=1)
+    return result

@@ -2,25 +2,45 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import torch
 
-from cpbench.data.protocol import Split
-from cpbench.evaluation.conditional import How, with_conditions
+from cpbench.data.protocol import Events, Split
+from cpbench.evaluation.conditional import Given, How, with_conditions
 from cpbench.evaluation.evaluate import Evaluation, evaluate
 from cpbench.experiments import environment
 from cpbench.experiments.plan import Cell
 from cpbench.experiments.recipes import GIVEN
 from cpbench.experiments.record import load_record, write_run
 from cpbench.experiments.watcher import Watcher
-from cpbench.models.base import NeuralRecommender, Recommender
+from cpbench.models.base import Facts, NeuralRecommender, Recommender
 from cpbench.models.conditions import Conditions, facts_with_conditions, require_condition
 from cpbench.report.record import Cost, Metrics, RunRecord, Stage
 from cpbench.training.loop import TrainingResult, seed_everything, train
 
+PRETRAINING, FINE_TUNING = "pre-training", "fine-tuning"
+
+
+class Question(NamedTuple):
+    """What is asked at the events of a run with a condition."""
+
+    facts: Facts
+    valid: tuple[Events, Given]
+    test: tuple[Events, Given]
+
+
+def pose(part: Split) -> Question:
+    """Made before pre-training: raises UsageError for a condition that these data cannot answer."""
+    assert part.protocol.condition is not None
+    facts = facts_with_conditions(part)
+    require_condition(part.protocol.condition, facts)
+    conditions = Conditions(facts, part.protocol.condition)
+    return Question(facts, with_conditions(part, part.valid, conditions), with_conditions(part, part.test, conditions))
+
 
 def instruct_and_record(cell: Cell, part: Split, folder: Path, state: Path, started: str, watcher: Watcher,
-                        device: torch.device, base_folder: Path) -> RunRecord:
+                        device: torch.device, base_folder: Path, question: Question) -> RunRecord:
     """Fine-tune the model of the run in `base_folder` and record it; a model without such a stage is filtered."""
     assert cell.protocol.condition is not None
     base = load_record(base_folder)
@@ -29,23 +49,19 @@ def instruct_and_record(cell: Cell, part: Split, folder: Path, state: Path, star
         pretrained.to(device)
 
     environment.forget_peak_memory()
-    facts = facts_with_conditions(part)
-    require_condition(cell.protocol.condition, facts)
-    conditions = Conditions(facts, cell.protocol.condition)
-    valid_events, valid_given = with_conditions(part, part.valid, conditions)
-    test_events, test_given = with_conditions(part, part.test, conditions)
+    facts, (valid_events, valid_given), (test_events, test_given) = question
     second = cell.settings.second
     obeys: How = "hard-filter" if second is None else "model"
     found: dict[str, Evaluation] = {}
 
-    def measure(model: Recommender, hows: Sequence[How]) -> dict[str, dict[str, float | None]]:
+    def measure(stage: str, model: Recommender, hows: Sequence[How]) -> dict[str, dict[str, float | None]]:
         for how in hows:
-            found[how] = evaluate(model, part, test_events, given=test_given.obeyed(how))
-        return {how: dict(found[how].metrics) for how in hows}
+            found[f"{stage}: {how}"] = evaluate(model, part, test_events, given=test_given.obeyed(how))
+        return {how: dict(found[f"{stage}: {how}"].metrics) for how in hows}
 
-    stages = [Stage(name="pre-training", run=str(base_folder.relative_to(folder.parents[3])),
+    stages = [Stage(name=PRETRAINING, run=str(base_folder.relative_to(folder.parents[3])),
                     saw="the training interactions",
-                    metrics=measure(pretrained, ("none", "post-filter", "hard-filter")),
+                    metrics=measure(PRETRAINING, pretrained, ("none", "post-filter", "hard-filter")),
                     fit_seconds=base.cost.fit_seconds, epochs=base.cost.epochs)]
     model, result = pretrained, TrainingResult([], 0, 0, 0.0)
     if second is not None and second.training is not None:
@@ -58,12 +74,12 @@ def instruct_and_record(cell: Cell, part: Split, folder: Path, state: Path, star
         result = train(tuned, part, second.training, cell.seed, state, watcher.epoch, str(device),
                        lambda model: evaluate(model, part, valid_events, only_accuracy=True,
                                               given=valid_given.obeyed("model")).metrics)
-        stages.append(Stage(name="fine-tuning", saw="the same interactions, which pre-training saw",
-                            metrics=measure(tuned, ("none", "model", "model+filter")),
+        stages.append(Stage(name=FINE_TUNING, saw="the same interactions, which pre-training saw",
+                            metrics=measure(FINE_TUNING, tuned, ("none", "model", "model+filter")),
                             fit_seconds=result.fit_seconds, epochs=result.epochs))
         model = tuned
     valid = evaluate(model, part, valid_events, only_accuracy=True, given=valid_given.obeyed(obeys))
-    test = found[obeys]
+    test = found[f"{FINE_TUNING if second is not None else PRETRAINING}: {obeys}"]
     record = RunRecord(
         model=cell.model_name,
         dataset=cell.dataset,
@@ -72,7 +88,8 @@ def instruct_and_record(cell: Cell, part: Split, folder: Path, state: Path, star
         recipe=cell.settings.recipe,
         config=cell.settings.config,
         config_sources=cell.settings.all_sources,
-        information=list(dict.fromkeys([*model.information, "condition"])),
+        information=list(dict.fromkeys([*model.information, "condition",
+                                        *(["request time"] if test_given.conditions.by_age else [])])),
         metrics=Metrics(valid=valid.metrics, test=test.metrics),
         obeys=obeys,
         stages=stages,
@@ -85,5 +102,6 @@ def instruct_and_record(cell: Cell, part: Split, folder: Path, state: Path, star
         started=started,
         **environment.circumstances(device),
     )
-    write_run(folder, record, test_events, test.ranks, result.curve, model)
+    write_run(folder, record, test_events, test.ranks if test.steps is None else test.steps, result.curve, model,
+              {f"rank, {name}": each.ranks for name, each in found.items()})
     return record

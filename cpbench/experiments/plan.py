@@ -8,6 +8,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from pydantic import ValidationError
+
 from cpbench.data import catalogue
 from cpbench.data.protocol import Protocol
 from cpbench.errors import UsageError, unknown
@@ -138,8 +140,8 @@ def plan(models: Sequence[str], datasets: Sequence[str], seeds: Sequence[int], r
     cells = []
     for dataset in datasets:
         seen = catalogue.exclude_seen_default(dataset) if exclude_seen is None else exclude_seen
-        protocol = Protocol.model_validate({"split": split, "serving_lag": serving_lag, "exclude_seen": seen,
-                                            "condition": condition, "horizon": horizon})
+        protocol = _protocol({"split": split, "serving_lag": serving_lag, "exclude_seen": seen,
+                              "condition": condition, "horizon": horizon})
         for name, found in classes.items():
             own = {key: value for key, value in overrides.items() if key in known_keys(found)}
             settings = resolve(found, choose_recipe(found, recipe), dataset, own, condition is not None)
@@ -169,6 +171,16 @@ def explain(cells: Sequence[Cell], recipe: str, overrides: Mapping[str, Any]) ->
         if without:
             lines.append(f"--set {key} does not apply to {', '.join(without)}")
     return lines
+
+
+def _protocol(settings: Mapping[str, Any]) -> Protocol:
+    try:
+        return Protocol.model_validate(settings)
+    except ValidationError as error:
+        details = error.errors(include_url=False)
+        raise UsageError("; ".join(detail["msg"].removeprefix("Value error, ") if not detail["loc"] else
+                                   f"{detail['loc'][0]} = {detail['input']!r}: {detail['msg']}" for detail in details)
+                         ) from error
 
 
 def _check_recipe(recipe: str, classes: Mapping[str, type[Recommender]]) -> None:

@@ -13,6 +13,7 @@ from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
+from cpbench.data.card import cards
 from cpbench.errors import CpbenchError, UsageError, unknown
 from cpbench.models.base import InstructedRecommender, ModelConfig, NeuralRecommender, Recommender
 from cpbench.training.config import TrainingConfig
@@ -110,7 +111,7 @@ def _settings(model_class: type[Recommender], recipe: str, values: dict[str, Any
         try:  # as JSON: there, strict means what a person means (1 is no truth value, a list may be a tuple)
             configs.append(config.model_validate_json(json.dumps(own), strict=True))
         except ValidationError as error:
-            problems += [_problem(detail, sources) for detail in error.errors(include_url=False)]
+            problems += [_prefix(model_class) + _problem(detail, sources) for detail in error.errors(include_url=False)]
     if problems:
         raise UsageError(f"configuration of {model_class.name} ({recipe}): {'; '.join(problems)}")
     training = configs[1] if len(configs) > 1 else None
@@ -141,6 +142,11 @@ def _value(text: str) -> Any:
     return value if simple else text
 
 
+def _prefix(model_class: type[Recommender]) -> str:
+    """What stands before a key where a person writes it."""
+    return STAGE if issubclass(model_class, InstructedRecommender) else ""
+
+
 def _given(model_class: type[Recommender]) -> set[str]:
     return set(GIVEN) if issubclass(model_class, InstructedRecommender) else set()
 
@@ -164,7 +170,9 @@ def _from_recipe(model_class: type[Recommender], recipe: str,
                  dataset: str) -> dict[str, tuple[dict[str, Any], dict[str, str]]]:
     """Values and their sources, of the first stage (key "") and of the second (key STAGE)."""
     table = dict(_read(model_class).get(recipe, {}))
-    special = dict(table.pop("dataset", {}).get(dataset, {}))
+    by_dataset = table.pop("dataset", {})
+    like = cards()[dataset].like if dataset in cards() else ""
+    special = dict(by_dataset.get(dataset) or by_dataset.get(like, {}))
     found: dict[str, tuple[dict[str, Any], dict[str, str]]] = {"": ({}, {}), STAGE: ({}, {})}
     for label, whole in ((f"recipe {recipe}", table), (f"recipe {recipe} for {dataset}", special)):
         second = dict(whole.pop(STAGE.rstrip("."), {}))
@@ -177,7 +185,9 @@ def _from_recipe(model_class: type[Recommender], recipe: str,
 
 def _unknown_keys(model_class: type[Recommender], values: Mapping[str, Any]) -> list[str]:
     known = sorted(known_keys(model_class) - _given(model_class))
-    return [f"unknown key {key!r}{nearest(key, known)}" for key in values if key not in known]
+    prefix = _prefix(model_class)
+    return [f"unknown key {prefix + key!r}{nearest(prefix + key, [prefix + name for name in known])}"
+            for key in values if key not in known]
 
 
 def nearest(key: str, known: list[str]) -> str:

@@ -1,6 +1,6 @@
 """Writing a RunRecord with the evidence beside it: a run's folder appears whole or not at all."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,19 +20,20 @@ __all__ = ["RunRecord", "load_record", "write_run"]
 
 
 def write_run(folder: Path, record: RunRecord, events: Events | None = None, ranks: np.ndarray | None = None,
-              curve: Sequence[dict[str, Any]] = (), model: Recommender | None = None) -> None:
+              curve: Sequence[dict[str, Any]] = (), model: Recommender | None = None,
+              other_ranks: Mapping[str, np.ndarray] | None = None) -> None:
     """Write record.json and, where given, ranks.parquet, curve.json and model/ as one new folder.
 
     ranks.parquet has one row per test event: `user` (dense index), `target` (position of the target among the
     dataset's interactions) and `rank` float64 (a half where scores tie, infinity for a miss); ranks [E, H] of a
-    horizon add `rank 2` .. `rank H`.
+    horizon add `rank 2` .. `rank H`, `other_ranks` columns of their own names.
     Raises CpbenchError when the disk is full or cannot be written.
     """
     try:
         with atomic_folder(folder) as temporary:
             if ranks is not None and events is not None:
                 table = pl.DataFrame({"user": events.users.astype(np.int32), "target": events.target,
-                                      **_columns(ranks)})
+                                      **_columns(ranks), **(other_ranks or {})})
                 table.write_parquet(temporary / "ranks.parquet")
                 (temporary / "curve.json").write_bytes(to_json(list(curve), indent=1, inf_nan_mode="null") + b"\n")
             if model is not None:

@@ -21,7 +21,7 @@ from cpbench.errors import CpbenchError, UsageError
 from cpbench.evaluation.evaluate import evaluate
 from cpbench.experiments import environment
 from cpbench.experiments.ceiling import record_ceiling
-from cpbench.experiments.instruct import instruct_and_record
+from cpbench.experiments.instruct import instruct_and_record, pose
 from cpbench.experiments.lock import only_one
 from cpbench.experiments.plan import Cell
 from cpbench.experiments.record import RunRecord, load_record, write_run
@@ -101,8 +101,9 @@ def _run_cell(cell: Cell, part: Split, folder: Path, watcher: Watcher, force: bo
             if cell.protocol.condition is None:
                 record = _train_and_record(cell, part, folder, state, started, watcher, device)
             else:
+                question = pose(part)
                 base = _run_pretraining(cell, part, folder.parents[3], watcher, device)
-                record = instruct_and_record(cell, part, folder, state, started, watcher, device, base)
+                record = instruct_and_record(cell, part, folder, state, started, watcher, device, base, question)
             shutil.rmtree(state, ignore_errors=True)
             return Outcome(cell, "done", folder, record)
         finally:

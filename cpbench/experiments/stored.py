@@ -5,7 +5,7 @@ from pathlib import Path
 
 from cpbench.data import catalogue
 from cpbench.data.protocol import Split, split
-from cpbench.errors import UsageError
+from cpbench.errors import CpbenchError, UsageError
 from cpbench.models.base import InstructedRecommender, Recommender
 from cpbench.models.registry import model_class
 from cpbench.report.collect import collect
@@ -22,22 +22,39 @@ class StoredRun:
 
 def find_run(reference: str, results: Path) -> Path:
     """The folder of a run: its path, its path below `results`, or part of it (``streaming``, ``climber-pilot``,
-    ``streaming/leave-one-out/climber-pilot``), which names the newest run whose path holds all of those words.
+    ``condition=genre``, ``streaming/leave-one-out/climber-pilot``), which names the newest run whose path holds all of
+    those words. Damaged records are passed over where another run fits.
 
     Raises UsageError when there is none.
     """
     for folder in (Path(reference), results / reference):
         if (folder / FILE_NAME).is_file():
+            if not (folder / "model").is_dir():
+                raise UsageError(f"{folder} holds a record but no stored model")
             return folder
     collect(results)  # says so when there is no run at all
     words = [word for word in reference.split("/") if word]
-    found = [path.parent for path in results.glob(f"*/*/*/*/{FILE_NAME}")
-             if all(any(word == part or part.startswith(f"{word},") for part in path.relative_to(results).parts)
-                    for word in words) and (path.parent / "model").is_dir()]
-    if not found:
+    finished: dict[Path, tuple[str, int]] = {}
+    damaged: list[CpbenchError] = []
+    for path in sorted(results.glob(f"*/*/*/*/{FILE_NAME}")):
+        parts = path.relative_to(results).parts
+        if any(part.startswith(".") for part in parts):
+            continue  # half-made by a process that was killed
+        if not words or not (path.parent / "model").is_dir() or not all(
+                any(word in (part, *part.split(",")) or part.startswith(f"{word},") for part in parts)
+                for word in words):
+            continue
+        try:
+            # records count whole seconds; a short run and its pre-training may end within one
+            finished[path.parent] = (load_record(path.parent).finished, path.stat().st_mtime_ns)
+        except CpbenchError as error:  # another run may fit as well
+            damaged.append(error)
+    if not finished:
+        if damaged:
+            raise damaged[0]
         raise UsageError(f"no run {reference!r} with a stored model in {results}; "
                          f"`cpbench run` makes one, `cpbench report --results {results}` lists them")
-    return max(found, key=lambda folder: load_record(folder).finished)
+    return max(finished, key=finished.__getitem__)
 
 
 def load_run(reference: str, results: Path) -> StoredRun:
@@ -47,9 +64,15 @@ def load_run(reference: str, results: Path) -> StoredRun:
     found: type[Recommender] = model_class(record.model)
     if record.obeys == "model":
         stage: type[InstructedRecommender] | None = found.instructed()
-        assert stage is not None
+        if stage is None:
+            raise UsageError(f"{folder} was fine-tuned for a condition, which {record.model} cannot be any more")
         found = stage
-    model = found.load(folder / "model")
+    try:
+        model = found.load(folder / "model")
+    except (KeyError, TypeError, ValueError, RuntimeError) as error:  # files that are whole, but do not fit together
+        reason = str(error).strip().splitlines() or [type(error).__name__]
+        raise UsageError(f"the model in {folder} does not load ({reason[0].rstrip(':')}): it is damaged or from "
+                         "another version; run it again with --force") from error
     part = split(catalogue.load(record.dataset), record.protocol)
     if part.dataset.fingerprint != record.dataset_fingerprint:
         raise UsageError(f"{folder} was trained on other data ({record.dataset_fingerprint}) than {record.dataset} "

@@ -72,9 +72,9 @@ class Conditions(nn.Module):
         """One of each item's values at its time, all equally likely: int64, and whether it has any; shaped as items."""
         flat, when = items.reshape(-1), times.reshape(-1)
         carried = self.carries(flat[:, None], torch.arange(len(self), device=items.device), when[:, None])
-        lot = torch.rand(carried.shape, generator=generator, device=items.device) * carried
+        lot = torch.rand(carried.shape, generator=generator, device=items.device).masked_fill(~carried, -1.0)
         best, value = lot.max(dim=1)
-        return value.view_as(items), (best > 0).view_as(items)
+        return value.view_as(items), (best >= 0).view_as(items)
 
 
 def facts_with_conditions(split: Split) -> Facts:

@@ -32,13 +32,14 @@ class SequenceModel(NeuralRecommender):
     def item_matrix(self) -> Tensor:
         """The scoring vectors of all items, [N, D]."""
 
-    def queries(self, batch: Sequences) -> Tensor:
-        """The query after the last position of each sequence, [B, D]."""
+    def queries(self, batch: Sequences, items: Tensor | None = None) -> Tensor:
+        """The query after the last position of each sequence, [B, D]; `items`: the item matrix, where it is at hand."""
         return self.hidden(batch)[torch.arange(len(batch.items), device=self.device),
                                   (batch.lengths - 1).clamp(min=0)]
 
     def score(self, histories: Histories) -> Tensor:
         batch = histories.padded(self.max_length).to(self.device)
-        scores = (self.queries(batch) @ self.item_matrix().T).float()
+        items = self.item_matrix()
+        scores = (self.queries(batch, items) @ items.T).float()
         empty = batch.lengths == 0
         return torch.where(empty[:, None], self.popularity, scores) if bool(empty.any()) else scores

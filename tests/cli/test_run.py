@@ -144,6 +144,45 @@ def test_bad_usage_is_one_sentence_and_status_2(home, tmp_path, arguments, sente
     assert "Traceback" not in done.stderr
 
 
+@pytest.mark.parametrize(("condition", "sentence"), [
+    ("nonsense", "unknown condition 'nonsense'; Known: freshness, genre, popularity"),
+    ("gender", "unknown condition 'gender'; did you mean 'genre'?"),
+])
+def test_a_condition_that_the_data_lack_is_refused_before_hours_of_training(home, tmp_path, condition, sentence):
+    done = cpbench(home, "run", "--model", "climber-pilot,ease", "--dataset", "tiny", "--condition", condition,
+                   "--results", tmp_path, "--json")
+    assert done.returncode == 2 and done.stderr.count(sentence) == 2 and "Traceback" not in done.stderr
+    assert "epoch" not in done.stderr and "pre-training" not in done.stderr
+    assert [run["status"] for run in json.loads(done.stdout)["runs"]] == ["failed", "failed"]
+    assert not list(tmp_path.rglob("record.json")) and leftovers(tmp_path) == []
+
+
+def test_a_run_with_a_condition_makes_both_runs_and_both_are_reported(home, tmp_path):
+    arguments = ("run", "--model", "climber-pilot,ease", "--dataset", "tiny", "--condition", "genre", "--set",
+                 "epochs=1", "--set", "sft.epochs=1", "--set", "sft.method=lum", "--results", tmp_path)
+    done = cpbench(home, *arguments, "--json")
+    assert done.returncode == 0, done.stderr
+    assert "pre-training: climber-pilot on tiny" in done.stderr
+    assert "fine-tuning on condition genre" in done.stderr
+    assert "--set sft.method does not apply to ease" in done.stderr
+    records = [run["record"] for run in json.loads(done.stdout)["runs"]]
+    assert [record["obeys"] for record in records] == ["model", "hard-filter"]
+    assert records[0]["config"]["sft.method"] == "lum"
+    assert len(list(tmp_path.glob("tiny/leave-one-out/*/*/record.json"))) == 2
+    assert len(list(tmp_path.glob("tiny/leave-one-out,condition=genre/*/*/record.json"))) == 2
+    again = cpbench(home, *arguments)
+    assert again.returncode == 0 and "epoch 1/1" not in again.stderr
+    report = cpbench(home, "report", "--results", tmp_path)
+    assert report.returncode == 0 and "given the genre of the true next item" in report.stdout
+    assert "CC@10" in report.stdout
+
+
+def test_settings_of_the_second_stage_need_a_condition(home, tmp_path):
+    done = cpbench(home, "run", "--model", "climber-pilot", "--dataset", "tiny", "--set", "sft.epochs=1",
+                   "--results", tmp_path)
+    assert done.returncode == 2 and "--set sft.epochs belongs to the stage" in done.stderr
+
+
 def test_settings_that_contradict_each_other_are_bad_usage(home, tmp_path):
     done = cpbench(home, "run", "--model", "sasrec", "--dataset", "tiny", "--set", "heads=3", "--results", tmp_path)
     assert done.returncode == 2

@@ -94,3 +94,31 @@ def test_leave_one_out_never_trains_on_what_it_tests(lengths: list[int], lag: in
 def test_no_event_is_a_clear_error() -> None:
     with pytest.raises(UsageError, match="no validation event under leave-one-out"):
         split(dataset([1, 2]), Protocol())
+
+
+@settings(deadline=None, max_examples=60)
+@given(lengths=st.lists(st.integers(1, 14), min_size=1, max_size=10), ahead=st.integers(1, 9),
+       lag=st.sampled_from([0, 300, 1500]))
+def test_a_horizon_equals_a_loop(lengths: list[int], ahead: int, lag: int) -> None:
+    """The last H interactions of a user are test, the one before validation; a user with less only trains."""
+    data = dataset([*lengths, 12])
+    made = split(data, Protocol(horizon=ahead, serving_lag=lag))
+    valid, test, train = [], [], []
+    for user in range(data.n_users):
+        places = list(range(int(data.offsets[user]), int(data.offsets[user + 1])))
+        if len(places) < ahead + 2:
+            train += places
+            continue
+        train += places[:-ahead - 1]
+        for target, events in ((places[-ahead - 1], valid), (places[-ahead], test)):
+            seen = [place for place in places if place < target
+                    and (lag == 0 or data.times[place] < data.times[target] - lag)]
+            events.append((user, places[0], places[0] + len(seen), target))
+    assert rows(made.valid) == valid
+    assert rows(made.test) == test
+    assert np.flatnonzero(made.train_mask()).tolist() == train
+
+
+def test_a_horizon_that_is_longer_than_every_user_is_a_clear_error() -> None:
+    with pytest.raises(UsageError, match="it needs users with at least 6 interactions"):
+        split(dataset([5, 5]), Protocol(horizon=4))

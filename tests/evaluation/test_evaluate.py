@@ -1,6 +1,7 @@
 """evaluate(): the same numbers as one event at a time in plain Python, under every protocol."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -163,3 +164,42 @@ def test_scores_of_the_wrong_shape_are_an_error() -> None:
     made = split(data, Protocol())
     with pytest.raises(CpbenchError, match=r"fixed.score gave shape \(\d+, 29\), expected \(\d+, 30\)"):
         evaluate(Short(ModelConfig(), Facts.of(data)), made, made.test)
+
+
+@pytest.mark.parametrize("protocol", [Protocol(horizon=4), Protocol(horizon=4, serving_lag=3600, exclude_seen=False)],
+                         ids=["plain", "lag, seen kept"])
+def test_the_list_is_ranked_against_every_step_of_the_horizon(protocol: Protocol) -> None:
+    """One list a user, made before the first of the H items: each of them is ranked in that same list."""
+    data = random_dataset(n_users=50)
+    made, model = split(data, protocol), build(data)
+    found = evaluate(model, made, made.test, block=7)
+    expected = []
+    for target, start, end in zip(made.test.target, made.test.start, made.test.end, strict=True):
+        items, times = data.items[start:end].tolist(), data.times[start:end].tolist()
+        scores = model.one(items, times, int(data.times[target]))
+        expected.append([reference.rank(scores, int(item), set(items) if protocol.exclude_seen else set())
+                         for item in data.items[target:target + 4]])
+    assert found.steps is not None and found.steps.tolist() == expected
+    assert found.ranks.tolist() == [row[0] for row in expected]
+    for step in range(4):
+        assert found.metrics[f"HR@10/step {step + 1}"] == pytest.approx(
+            reference.hit_rate([row[step] for row in expected], 10))
+    assert found.metrics["HR@20/step 1"] == found.metrics["HR@20"]
+
+
+def test_validation_looks_at_no_test_item() -> None:
+    """What follows a validation event within the horizon is test."""
+    data = random_dataset(n_users=50)
+    made, model = split(data, Protocol(horizon=3)), build(data)
+    found = evaluate(model, made, made.valid, only_accuracy=True)
+    assert found.steps is None and not any("step" in name for name in found.metrics)
+    changed = data.items.copy()
+    changed[made.test.target] = (changed[made.test.target] + 1) % data.n_items
+    again = split(replace(data, items=changed), Protocol(horizon=3))
+    assert evaluate(model, again, again.valid, only_accuracy=True).metrics == found.metrics
+
+
+def test_without_a_horizon_there_are_no_steps() -> None:
+    data = random_dataset()
+    made = split(data, Protocol())
+    assert evaluate(build(data), made, made.test).steps is None

@@ -94,3 +94,36 @@ def test_without_a_dataset(home, tmp_path_factory, monkeypatch):
     assert default_datasets() == ["tiny"] and "every one that is downloaded" in why_default(["tiny"])
     monkeypatch.setenv("CPBENCH_HOME", str(tmp_path_factory.mktemp("empty")))
     assert default_datasets() == ["streaming"] and "none is downloaded yet" in why_default(["streaming"])
+
+
+def test_a_condition_and_a_horizon_stand_in_the_folder_s_name():
+    assert protocol_name(Protocol(condition="genre")) == "leave-one-out,condition=genre"
+    assert protocol_name(Protocol(horizon=10, exclude_seen=False)) == "leave-one-out,seen=kept,horizon=10"
+    cell = plan(["climber-pilot"], ["tiny"], [1], condition="genre", overrides={"width": 16, "sft.epochs": 2})[0]
+    assert cell.protocol.condition == "genre" and cell.settings.second is not None
+    assert cell.pretraining().folder(Path("r")) == plan(
+        ["climber-pilot"], ["tiny"], [1], overrides={"width": 16})[0].folder(Path("r"))
+    assert cell.run_name != cell.pretraining().run_name
+
+
+def test_a_horizon_needs_leave_one_out():
+    assert plan(["sasrec"], ["tiny"], [1], horizon=3)[0].protocol.horizon == 3
+    with pytest.raises(UsageError, match=r"^horizon: only leave-one-out knows one$"):
+        plan(["sasrec"], ["tiny"], [1], split="temporal", horizon=3)
+    with pytest.raises(UsageError, match=r"^horizon = 0: Input should be greater than or equal to 1$"):
+        plan(["sasrec"], ["tiny"], [1], horizon=0)
+
+
+def test_settings_of_the_second_stage_need_a_condition():
+    with pytest.raises(UsageError, match=r"--set sft\.epochs, sft\.method belongs to .*: give --condition"):
+        plan(["climber-pilot"], ["tiny"], [1], overrides={"sft.method": "cgsa", "sft.epochs": 3})
+    with pytest.raises(UsageError, match=r"is called 'sft\.metod', did you mean 'sft\.method'"):
+        plan(["climber-pilot"], ["tiny"], [1], overrides={"sft.metod": "cgsa"}, condition="genre")
+    for given in ("sft.pilot", "sft.condition"):  # the run itself gives them
+        with pytest.raises(UsageError, match=f"is called '{given}'"):
+            plan(["climber-pilot"], ["tiny"], [1], overrides={given: "genre"}, condition="genre")
+    with pytest.raises(UsageError, match=r"no setting of sasrec is called 'sft\.method'"):
+        plan(["sasrec"], ["tiny"], [1], overrides={"sft.method": "cgsa"}, condition="genre")
+    cells = plan(["sasrec", "climber-pilot"], ["tiny"], [1], overrides={"sft.method": "lum"}, condition="genre")
+    assert cells[0].settings.second is None and cells[0].settings.overrides == {}
+    assert cells[1].settings.config["sft.method"] == "lum" and cells[1].settings.overrides == {"sft.method": "lum"}

@@ -6,7 +6,7 @@ from pydantic import Field
 from cpbench.errors import UsageError
 from cpbench.experiments import recipes
 from cpbench.experiments.recipes import choose_recipe, parse_settings, resolve
-from cpbench.models.base import ModelConfig, NeuralRecommender, Recommender
+from cpbench.models.base import InstructedRecommender, ModelConfig, NeuralRecommender, Recommender
 
 RECIPES = """
 [tuned]
@@ -14,9 +14,18 @@ source = "a search of ours"
 shrink = 5.0
 epochs = 7
 
+[tuned.sft]
+source = "a smaller search"
+method = "clever"
+epochs = 3
+batch_size = 9
+
 [tuned.dataset.beauty]
 source = "the same search on beauty"
 shrink = 9.0
+
+[tuned.dataset.beauty.sft]
+batch_size = 11
 
 [paper]
 shrink = 1.0
@@ -29,9 +38,24 @@ class Config(ModelConfig):
     full: bool = False
 
 
+class StageConfig(ModelConfig):
+    pilot: Config = Config()
+    condition: str = "auto"
+    method: str = "plain"
+
+
+class Stage(InstructedRecommender):
+    name = "trained-instructed"
+    Config = StageConfig
+
+
 class Trained(NeuralRecommender):
     name = "trained"
     Config = Config
+
+    @classmethod
+    def instructed(cls):
+        return Stage
 
 
 class Counted(Recommender):
@@ -110,3 +134,35 @@ def test_a_setting_needs_a_key_and_a_value(setting):
 
 def test_a_list_may_be_a_tuple():
     assert resolve(Trained, "defaults", "beauty", {"names": ["a"]}).config["names"] == ["a"]
+
+
+def test_the_second_stage_has_settings_of_its_own_from_the_same_places():
+    resolved = resolve(Trained, "tuned", "beauty", {"epochs": 5, "sft.learning_rate": 0.5}, with_condition=True)
+    config, sources = resolved.config, resolved.all_sources
+    assert (config["epochs"], config["sft.epochs"]) == (5, 3)
+    assert (config["sft.method"], config["sft.batch_size"], config["sft.learning_rate"]) == ("clever", 11, 0.5)
+    assert sources["sft.method"] == "recipe tuned: a smaller search"
+    assert sources["sft.batch_size"] == "recipe tuned for beauty"
+    assert sources["sft.learning_rate"] == "--set" and sources["sft.patience"] == "default"
+    assert sources["shrink"] == "recipe tuned for beauty: the same search on beauty"
+    assert resolved.overrides == {"epochs": 5, "sft.learning_rate": 0.5}
+    assert set(sources) == set(config) and not {"sft.pilot", "sft.condition"} & set(config)
+    assert resolve(Trained, "tuned", "sports", {}, with_condition=True).config["sft.batch_size"] == 9
+    assert resolve(Trained, "paper", "beauty", {}, with_condition=True).config["sft.method"] == "plain"
+
+
+def test_without_a_condition_there_is_no_second_stage():
+    resolved = resolve(Trained, "tuned", "beauty", {})
+    assert resolved.second is None and not any(key.startswith("sft.") for key in resolved.config)
+    assert resolve(Counted, "defaults", "beauty", {}, with_condition=True).second is None
+    assert {"sft.method", "sft.epochs"} <= recipes.known_keys(Trained)
+    assert not any(key.startswith("sft.") for key in recipes.known_keys(Counted))
+
+
+def test_a_wrong_setting_of_the_second_stage_is_named_as_it_was_given(recipe_file: Path):
+    with pytest.raises(UsageError, match=r"trained-instructed \(tuned\): unknown key 'sft\.metod', did you mean "
+                                         r"'sft\.method'\?; sft\.epochs = 0 should be greater"):
+        resolve(Trained, "tuned", "beauty", {"sft.metod": "x", "sft.epochs": 0}, with_condition=True)
+    recipe_file.write_text("[tuned.sft]\ncondition = 'genre'\n")
+    with pytest.raises(UsageError, match=r"unknown key 'sft\.condition'"):
+        resolve(Trained, "tuned", "beauty", {}, with_condition=True)

@@ -44,3 +44,11 @@ def test_the_evidence_lies_beside_the_record(tmp_path):
     assert ranks.schema == {"user": pl.Int32, "target": pl.Int64, "rank": pl.Float64}
     assert ranks["rank"].to_list() == [1.5, float("inf")]
     assert "null" in (tmp_path / "run" / "curve.json").read_text()
+
+
+def test_a_horizon_adds_a_column_a_step_and_others_their_own(tmp_path):
+    steps = np.array([[1.0, 2.0, 3.5], [4.0, 5.0, np.inf]])
+    write_run(tmp_path / "run", record(), EVENTS, steps, other_ranks={"rank, pre-training: none": np.array([7.0, 8.0])})
+    ranks = pl.read_parquet(tmp_path / "run" / "ranks.parquet")
+    assert ranks.columns == ["user", "target", "rank", "rank 2", "rank 3", "rank, pre-training: none"]
+    assert ranks["rank 3"].to_list() == [3.5, float("inf")] and ranks["rank"].to_list() == [1.0, 4.0]

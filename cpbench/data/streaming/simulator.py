@@ -135,9 +135,18 @@ def _songs(config: StreamingConfig) -> Songs:
     )
 
 
+def activity_levels(config: StreamingConfig) -> np.ndarray:
+    """The level of activity of every user, int64 [users], 0 the least active: what `generate` drew."""
+    return _levels(config, Draws(config.seed, 3))
+
+
+def _levels(config: StreamingConfig, draws: Draws) -> np.ndarray:
+    return draws.choice(np.array(config.activity_shares), config.users)
+
+
 def _requests(config: StreamingConfig) -> Requests:
     draws = Draws(config.seed, 3)
-    level = draws.choice(np.array(config.activity_shares), config.users)
+    level = _levels(config, draws)
     n_sessions = draws.geometric(np.array(config.activity_sessions, dtype=np.float64)[level])
     user = np.repeat(np.arange(config.users), n_sessions)  # [sessions]
     n_requests = draws.geometric(np.full(len(user), config.requests_per_session))

@@ -1,6 +1,7 @@
 """Where the generated dataset lies: written whole or not at all, and made anew when the simulator has changed."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 from cpbench.data.card import card
@@ -17,7 +18,7 @@ VERSION = 1
 DEFAULT = StreamingConfig()
 
 
-def load_or_generate(folder: Path, config: StreamingConfig = DEFAULT) -> Dataset:
+def load_or_generate(folder: Path, config: StreamingConfig = DEFAULT, name: str = "streaming") -> Dataset:
     """The dataset in `folder`, generated (seconds) when it is absent, damaged, or of another configuration or version.
 
     Two processes may do so at once. Raises CpbenchError when the folder cannot be written.
@@ -25,7 +26,7 @@ def load_or_generate(folder: Path, config: StreamingConfig = DEFAULT) -> Dataset
     if (stored := _stored(folder, config)) is not None:
         return stored
     dataset, truth = generate(config)
-    about = card("streaming")
+    dataset, about = replace(dataset, name=name), card(name)
     dataset.manifest.update({
         "title": about.title,
         "licence": about.licence,

@@ -1,0 +1,76 @@
+"""`cpbench ablate`: one claim of the paper as a grid of runs, a table and a figure."""
+
+from typing import Annotated
+
+import typer
+
+from cpbench.cli.options import DEFAULT_RESULTS, Force, Json, Quiet, Results
+
+EPILOG = """Examples:
+
+`cpbench ablate tamip --dataset streaming --seeds 1,2,3,4,5`  NIP, MIP, TAMIP, one to ten items ahead
+
+`cpbench ablate cgsa --dataset ml-1m --condition genre`  instruction following, with all rivals
+
+`cpbench ablate window --dataset amazon-beauty --serving-lag 0`  under the usual protocol only"""
+
+
+def command(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="tamip, window, branches, cgsa or instructions.")],
+    dataset: Annotated[str, typer.Option("--dataset", metavar="D", help="One dataset.")] = "streaming",
+    seeds: Annotated[str, typer.Option("--seeds", metavar="1,2,3", help="One grid of runs a seed.")] = "1,2,3",
+    recipe: Annotated[str, typer.Option("--recipe", metavar="paper|tuned", help="Which recipe.")] = "tuned",
+    settings: Annotated[list[str] | None, typer.Option(
+        "--set", metavar="KEY=VALUE", help="Override a setting in all runs; may be repeated.")] = None,
+    serving_lags: Annotated[str, typer.Option(
+        "--serving-lag", metavar="TIME[,TIME]", help="The protocols, 0 being the usual one.")] = "0,15m",
+    condition: Annotated[str | None, typer.Option(
+        "--condition", metavar="ATTRIBUTE", help="Of cgsa and instructions; else genre, or category.")] = None,
+    device: Annotated[str, typer.Option("--device", metavar="auto|cpu|cuda", help="Where to compute.")] = "auto",
+    results: Results = DEFAULT_RESULTS,
+    force: Force = False,
+    as_json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Test one claim of the Climber-Pilot paper; what is recorded already is not run again.
+
+    Records go where `cpbench run` puts them; table and figure into RESULTS/ablations/NAME/DATASET.
+    """
+    from cpbench.cli.console import Output
+    from cpbench.cli.options import comma_separated
+    from cpbench.data import catalogue
+    from cpbench.errors import UsageError, unknown
+    from cpbench.experiments.ablations import ABLATIONS, cells
+    from cpbench.experiments.plan import parse_lag, parse_seeds
+    from cpbench.experiments.recipes import parse_settings
+
+    output = Output(as_json, quiet)
+    if name not in ABLATIONS:
+        raise unknown("ablation", name, ABLATIONS)
+    if "," in dataset:
+        raise UsageError("--dataset takes one dataset here: a grid a dataset")
+    ablation = ABLATIONS[name]
+    lags = list(dict.fromkeys(parse_lag(lag) for lag in comma_separated(serving_lags)))
+    if not lags:
+        raise UsageError("--serving-lag names no protocol; 0 is the usual one")
+    grid = cells(ablation, dataset, parse_seeds(seeds), recipe, parse_settings(settings or []), lags, condition)
+    output.note(f"{name}: {ablation.claim}\n{len(grid)} runs on {dataset}")
+
+    from rich.markdown import Markdown
+    from rich.progress import BarColumn, TextColumn, TimeElapsedColumn
+
+    from cpbench.cli.live import LiveWatcher
+    from cpbench.experiments.ablate import measure
+    from cpbench.report.ablation import ablation_rows
+    from cpbench.report.ablation_page import write_page
+
+    with output.progress(TimeElapsedColumn(), BarColumn(bar_width=8), TextColumn("{task.fields[state]}")) as progress:
+        runs, outcomes = measure(ablation, grid, results, LiveWatcher(output, progress, len(grid)), force, device)
+    rows = ablation_rows(runs, ablation.measured, ablation.reference)
+    page = write_page(ablation, catalogue.load(dataset), rows, results / "ablations" / name / dataset)
+    view = page.markdown if not output.out.is_terminal else Markdown(page.markdown.replace("<br>", " "))
+    output.result(page.document, view)
+    output.note("\n".join(f"{kind}: {path}" for kind, path in page.files.items()))
+    failures = [outcome.error for outcome in outcomes if outcome.error is not None]
+    if failures:
+        raise typer.Exit(min(error.exit_code for error in failures))

@@ -1,0 +1,107 @@
+"""The figure of an ablation, as PNG and SVG: the usual protocol and the serving lag side by side."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from cpbench.files import atomic_file
+from cpbench.report.ablation import WINDOWS, AblationRow, lag_text
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#999999", "#F0E442",
+           "#7F3C8D")  # Okabe and Ito's first: told apart by colour-blind readers, and in print by marker
+MARKERS = "osD^vP*Xhd"
+
+
+def draw(name: str, title: str, rows: Sequence[AblationRow], folder: Path,
+         gaps: np.ndarray | None = None) -> list[Path]:
+    """Write ``NAME.png`` and ``NAME.svg`` into `folder`; `gaps` are the lags of the data in seconds (for `window`)."""
+    from matplotlib import rc_context
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    lags = list(dict.fromkeys(row.lag for row in rows))
+    with rc_context({"font.size": 9, "axes.spines.top": False, "axes.spines.right": False, "svg.hashsalt": "cpbench"}):
+        figure = Figure(figsize=(4.6 * len(lags), 3.6), layout="constrained")
+        FigureCanvasAgg(figure)
+        axes = figure.subplots(1, len(lags), squeeze=False, sharey=True)[0]
+        for axis, lag in zip(axes, lags, strict=True):
+            own = [row for row in rows if row.lag == lag]
+            DRAWN[name](axis, own, gaps)
+            axis.set_title(lag_text(lag))
+        axes[0].legend(frameon=False, fontsize=8)
+        figure.suptitle(title.replace("$", ""))  # "$" would start a formula
+        paths = [folder / f"{name}.{form}" for form in ("png", "svg")]
+        for path in paths:
+            with atomic_file(path) as temporary:
+                figure.savefig(temporary, format=path.suffix[1:], dpi=150, metadata=_undated(path.suffix))
+    return paths
+
+
+def _undated(suffix: str) -> Mapping[str, Any]:
+    """The same figure is the same file."""
+    return {"Date": None} if suffix == ".svg" else {"Software": None}
+
+
+def _horizon(axis: "Axes", rows: Sequence[AblationRow], gaps: np.ndarray | None) -> None:
+    for number, row in enumerate(rows):
+        steps = sorted(int(name.rpartition(" ")[2]) for name in row.metrics if name.startswith("HR@10/step"))
+        _band(axis, number, row, steps, [f"HR@10/step {step}" for step in steps])
+    axis.set(xlabel="items ahead of the list", ylabel="HR@10", ylim=(0, None))
+
+
+def _window(axis: "Axes", rows: Sequence[AblationRow], gaps: np.ndarray | None) -> None:
+    for number, metric in enumerate(("HR@10", "HR@20", "HR@50")):
+        means = [row.metrics[metric].mean for row in rows]
+        spreads = [row.metrics[metric].spread or 0.0 for row in rows]
+        axis.errorbar(range(len(rows)), means, yerr=spreads, color=COLOURS[number], marker=MARKERS[number],
+                      capsize=2, label=metric)
+    axis.set_xticks(range(len(rows)), [row.label for row in rows])
+    axis.set(xlabel="window hidden in training", ylabel="HR@K", ylim=(0, None))
+    if gaps is not None and len(gaps):
+        seconds = {label: limit for limit, label in WINDOWS.items()}
+        within = [float((gaps <= seconds[row.label]).mean()) for row in rows if row.label in seconds]
+        twin = axis.twinx()
+        twin.fill_between(range(len(within)), within, color="0.5", alpha=0.15, linewidth=0)
+        twin.set(ylim=(0, 1), ylabel="share of interactions within (grey)")
+
+
+def _branches(axis: "Axes", rows: Sequence[AblationRow], gaps: np.ndarray | None) -> None:
+    _window(axis, rows, None)
+    axis.set_xlabel("branches")
+
+
+def _tradeoff(axis: "Axes", rows: Sequence[AblationRow], gaps: np.ndarray | None) -> None:
+    for number, row in enumerate(rows):
+        if {"HR@10", "CC@10"} <= set(row.metrics):
+            axis.errorbar(row.metrics["CC@10"].mean, row.metrics["HR@10"].mean,
+                          xerr=row.metrics["CC@10"].spread, yerr=row.metrics["HR@10"].spread,
+                          color=COLOURS[number % len(COLOURS)], marker=MARKERS[number % len(MARKERS)], linestyle="",
+                          label=row.label)
+    axis.set(xlabel="CC@10: share of the list that obeys", ylabel="HR@10 under the condition", ylim=(0, None))
+
+
+def _diversity(axis: "Axes", rows: Sequence[AblationRow], gaps: np.ndarray | None) -> None:
+    levels = ("low", "middle", "high")
+    for number, row in enumerate(rows):
+        names = [f"diversity@10/{level}" for level in levels]
+        if set(names) <= set(row.metrics):
+            _band(axis, number, row, range(len(levels)), names)
+    axis.set_xticks(range(len(levels)), levels)
+    axis.set(xlabel="user activity", ylabel="diversity@10 (1 - Jaccard)")
+
+
+def _band(axis: "Axes", number: int, row: AblationRow, places: Sequence[int], names: Sequence[str]) -> None:
+    means = np.array([row.metrics[name].mean for name in names])
+    spreads = np.array([row.metrics[name].spread or 0.0 for name in names])
+    axis.plot(places, means, color=COLOURS[number % len(COLOURS)], marker=MARKERS[number % len(MARKERS)],
+              markersize=4, label=row.label)
+    axis.fill_between(places, means - spreads, means + spreads, color=COLOURS[number % len(COLOURS)], alpha=0.15,
+                      linewidth=0)
+
+
+DRAWN = {"tamip": _horizon, "window": _window, "branches": _branches, "cgsa": _tradeoff, "instructions": _diversity}
