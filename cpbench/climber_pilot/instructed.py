@@ -14,6 +14,7 @@ from cpbench.climber_pilot.conditioning import METHODS, Asked
 from cpbench.climber_pilot.model import ClimberPilot, ClimberPilotConfig, Encoded
 from cpbench.climber_pilot.time_mask import visible_counts
 from cpbench.data.protocol import Split
+from cpbench.errors import UsageError
 from cpbench.models.base import Facts, Histories, InstructedRecommender, ModelConfig, Recommender, Sequences
 from cpbench.models.conditions import Conditions, require_condition
 from cpbench.models.sequence import SequenceModel
@@ -94,7 +95,13 @@ class InstructedPilot(SequenceModel, InstructedRecommender):
         return self._answer(1, encoded, Asked(last, visible, values, self._matching(batch, values, times)))
 
     def score_given(self, histories: Histories, values: Tensor, times: Tensor | None = None) -> Tensor:
-        """Scores under one condition a user, float32 [B, N]; `times` [B] are the requests' (freshness needs them)."""
+        """Scores under one condition a user, float32 [B, N]; `times` [B] are the requests', else the histories' own.
+
+        Raises UsageError for a freshness without the time of the request.
+        """
+        times = histories.request_times if times is None else times
+        if times is None and self.conditions.by_age:
+            raise UsageError("freshness is an item's age at the request: give the histories their request times")
         batch = histories.padded(self.max_length).to(self.device)
         values = values.to(self.device)
         times = torch.zeros_like(values) if times is None else times.to(self.device)
@@ -105,6 +112,10 @@ class InstructedPilot(SequenceModel, InstructedRecommender):
             return scores
         within = self.popularity * self.conditions.carriers(values, times)  # a new user: what is popular of that kind
         return torch.where(empty[:, None], within, scores)
+
+    def scores_under(self, histories: Histories, condition: str) -> Tensor:
+        values = torch.full((len(histories),), self.conditions.value(condition))
+        return self.score_given(histories, values)
 
     def training_loss(self, batch: Sequences) -> tuple[Tensor, dict[str, float]]:
         pilot, config = self.pilot, self.config

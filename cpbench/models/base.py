@@ -192,13 +192,18 @@ class Recommender(ABC):
         """
         if not 1 <= k <= self.facts.n_items:
             raise UsageError(f"k = {k} is outside 1..{self.facts.n_items}, the size of the catalogue")
-        if condition is not None:
-            raise UsageError(f"{self.name} takes no condition")
-        scores = self.score(histories)
+        scores = self.score(histories) if condition is None else self.scores_under(histories, condition)
         if exclude_seen:
             scores = scores.masked_fill(histories.seen(self.facts.n_items), -torch.inf)
         order = torch.sort(scores, dim=1, descending=True, stable=True)
         return order.indices[:, :k], order.values[:, :k]
+
+    def scores_under(self, histories: Histories, condition: str) -> Tensor:
+        """Scores of the catalogue under the condition value called `condition`, float32 [B, N].
+
+        Raises UsageError when the model takes no conditions, or knows no such value.
+        """
+        raise UsageError(f"{self.name} takes no condition")
 
     def tensors(self) -> dict[str, Tensor]:
         """Everything learned, by name."""

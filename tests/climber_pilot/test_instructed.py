@@ -260,6 +260,18 @@ def test_derived_conditions_leave_the_category_of_the_item_vector_alone(names: d
     assert torch.equal(InstructedPilot.load(tmp_path / "model").item_matrix(), original.item_matrix())
 
 
+def test_recommend_takes_the_condition_by_its_name() -> None:
+    model = build().eval()
+    histories = Histories.of_lists([[3, 1, 4], [5]])
+    ids, scores = model.recommend(histories, 3, condition="Tango", exclude_seen=False)
+    expected = model.score_given(histories, torch.tensor([1, 1])).sort(dim=1, descending=True, stable=True)
+    assert torch.equal(ids, expected.indices[:, :3]) and torch.equal(scores, expected.values[:, :3])
+    with pytest.raises(UsageError, match="unknown genre 'tangi'; did you mean 'tango'"):
+        model.recommend(histories, 3, condition="tangi")
+    with pytest.raises(UsageError, match="takes no condition"):
+        pretrained().recommend(histories, 3, condition="tango")
+
+
 def test_an_unknown_condition_names_the_nearest() -> None:
     with pytest.raises(UsageError, match="unknown condition 'gendre'; did you mean 'genre'"):
         build(condition="gendre")
