@@ -33,6 +33,8 @@ def draw(name: str, title: str, rows: Sequence[AblationRow], folder: Path,
             own = [row for row in rows if row.lag == lag]
             DRAWN[name](axis, own, gaps)
             axis.set_title(lag_text(lag))
+        if name != "instructions":  # from zero; set any earlier, it would cut off later panels
+            axes[0].set_ylim(0, axes[0].get_ylim()[1])
         axes[0].legend(frameon=False, fontsize=8)
         figure.suptitle(title.replace("$", ""))  # "$" would start a formula
         paths = [folder / f"{name}.{form}" for form in ("png", "svg")]
@@ -51,7 +53,7 @@ def _horizon(axis: "Axes", rows: Sequence[AblationRow], gaps: np.ndarray | None)
     for number, row in enumerate(rows):
         steps = sorted(int(name.rpartition(" ")[2]) for name in row.metrics if name.startswith("HR@10/step"))
         _band(axis, number, row, steps, [f"HR@10/step {step}" for step in steps])
-    axis.set(xlabel="items ahead of the list", ylabel="HR@10", ylim=(0, None))
+    axis.set(xlabel="items ahead of the list", ylabel="HR@10")
 
 
 def _window(axis: "Axes", rows: Sequence[AblationRow], gaps: np.ndarray | None) -> None:
@@ -61,7 +63,7 @@ def _window(axis: "Axes", rows: Sequence[AblationRow], gaps: np.ndarray | None) 
         axis.errorbar(range(len(rows)), means, yerr=spreads, color=COLOURS[number], marker=MARKERS[number],
                       capsize=2, label=metric)
     axis.set_xticks(range(len(rows)), [row.label for row in rows])
-    axis.set(xlabel="window hidden in training", ylabel="HR@K", ylim=(0, None))
+    axis.set(xlabel="window hidden in training", ylabel="HR@K")
     if gaps is not None and len(gaps):
         seconds = {label: limit for limit, label in WINDOWS.items()}
         within = [float((gaps <= seconds[row.label]).mean()) for row in rows if row.label in seconds]
@@ -82,7 +84,7 @@ def _tradeoff(axis: "Axes", rows: Sequence[AblationRow], gaps: np.ndarray | None
                           xerr=row.metrics["CC@10"].spread, yerr=row.metrics["HR@10"].spread,
                           color=COLOURS[number % len(COLOURS)], marker=MARKERS[number % len(MARKERS)], linestyle="",
                           label=row.label)
-    axis.set(xlabel="CC@10: share of the list that obeys", ylabel="HR@10 under the condition", ylim=(0, None))
+    axis.set(xlabel="CC@10: share of the list that obeys", ylabel="HR@10 under the condition")
 
 
 def _diversity(axis: "Axes", rows: Sequence[AblationRow], gaps: np.ndarray | None) -> None:
