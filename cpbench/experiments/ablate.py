@@ -24,7 +24,7 @@ COUNTS = (1, 3, 5)
 
 def measure(ablation: Ablation, grid: Sequence[tuple[Variant, Cell]], results: Path, watcher: Watcher,
             force: bool = False, device: str = "auto") -> tuple[list[Measured], list[Outcome]]:
-    """Every run's figures, in the order of the grid, and what became of every run.
+    """Every run's figures, protocol by protocol in the order of the grid, and what became of every run.
 
     Raises CpbenchError when no run succeeded.
     """
@@ -33,7 +33,9 @@ def measure(ablation: Ablation, grid: Sequence[tuple[Variant, Cell]], results: P
             if outcome.record is not None]
     if not done:
         raise CpbenchError(f"no run of the ablation {ablation.name!r} succeeded; the reasons stand above")
+    lags = list(dict.fromkeys(cell.protocol.serving_lag for _, cell in grid))
     found = [each for variant, outcome in done for each in _figures(ablation, variant, outcome)]
+    found.sort(key=lambda each: lags.index(each.lag))
     first = {(each.lag, each.label, each.seed): each for each in reversed(found)}  # shared rows occur once a variant
     return list({key: first[key] for key in ((each.lag, each.label, each.seed) for each in found)}.values()), outcomes
 

@@ -134,9 +134,9 @@ def default_condition(dataset: Dataset) -> str:
 
 def cells(ablation: Ablation, dataset_name: str, seeds: Sequence[int], recipe: str, overrides: Mapping[str, Any],
           serving_lags: Sequence[int], condition: str | None) -> list[tuple[Variant, Cell]]:
-    """Every run of the grid; settings given by hand win over the recipe, a variant's own over both.
+    """Every run of the grid, those that differ in the lag alone side by side (they are trained once).
 
-    Raises UsageError, also for a setting that the ablation itself varies.
+    Settings given by hand win over the recipe, a variant's own over both. Raises UsageError, also for a setting that the ablation itself varies.
     """
     dataset = catalogue.load(dataset_name)
     variants = ablation.variants(dataset)
@@ -148,6 +148,6 @@ def cells(ablation: Ablation, dataset_name: str, seeds: Sequence[int], recipe: s
         require_condition(condition, facts_with_conditions(split(dataset, Protocol())))
     elif condition is not None:
         raise UsageError(f"the ablation {ablation.name!r} takes no --condition")
-    return [(variant, cell) for lag in serving_lags for variant in variants
-            for cell in plan([MODEL], [dataset_name], seeds, recipe, {**overrides, **variant.settings},
+    return [(variant, cell) for variant in variants for seed in seeds for lag in serving_lags
+            for cell in plan([MODEL], [dataset_name], [seed], recipe, {**overrides, **variant.settings},
                              serving_lag=lag, condition=condition, horizon=ablation.horizon)]

@@ -58,6 +58,10 @@ class Cell:
         protocol = self.protocol.model_copy(update={"condition": None})
         return replace(self, protocol=protocol, settings=replace(self.settings, second=None))
 
+    def training(self) -> "Cell":
+        """The same for all cells that train alike: a serving lag only changes what validation and test see."""
+        return replace(self, protocol=self.protocol.model_copy(update={"serving_lag": 0}))
+
     @property
     def label(self) -> str:
         return f"{self.model_name} on {self.dataset} ({self.run_name})"

@@ -1,7 +1,8 @@
 """Runs cells: skip what is done, continue what was interrupted, record what was found; one failure stops no other.
 
 While a cell is being trained, ``RUN.unfinished/`` beside its folder holds the training state; it goes when the record
-is there. A lock lets only one process work on a cell.
+is there. A lock lets only one process work on a cell. Neighbouring cells that differ in the serving lag alone are
+trained once: ``RUN.tape/`` holds every epoch until the last of them has chosen its own.
 """
 
 import json
@@ -16,7 +17,7 @@ from pathlib import Path
 import torch
 
 from cpbench.data import catalogue
-from cpbench.data.protocol import Split, split
+from cpbench.data.protocol import Protocol, Split, split
 from cpbench.errors import CpbenchError, UsageError
 from cpbench.evaluation.evaluate import evaluate
 from cpbench.experiments import environment
@@ -40,23 +41,38 @@ def run(cells: Sequence[Cell], results: Path, watcher: Watcher, force: bool = Fa
     _check_writable(results)
     allocator.tune()
     outcomes = []
-    for (dataset, protocol), group in groupby(cells, lambda cell: (cell.dataset, cell.protocol)):
-        part: Split | None = None
-        for cell in group:
+    parts: dict[tuple[str, Protocol], Split] = {}
+    for _, group in groupby(cells, lambda cell: cell.training()):
+        alike = list(group)
+        tape = _tape(alike, results)
+        if tape and force:
+            shutil.rmtree(tape, ignore_errors=True)
+        for cell in alike:
             watcher.begin(cell)
             folder = cell.folder(results)
             try:
-                if part is None:
-                    part = split(catalogue.load(dataset), protocol)
+                if (cell.dataset, cell.protocol) not in parts:
+                    parts = {key: part for key, part in parts.items() if key[0] == cell.dataset}
+                    part = parts[cell.dataset, cell.protocol] = split(catalogue.load(cell.dataset), cell.protocol)
                     _try_ceiling(part, results, watcher)
-                outcome = _run_cell(cell, part, folder, watcher, force, target)
+                outcome = _run_cell(cell, parts[cell.dataset, cell.protocol], folder, watcher, force, target, tape)
             except Exception as error:
                 if os.environ.get("CPBENCH_DEBUG"):
                     raise
                 outcome = Outcome(cell, "failed", folder, error=_sentence(error))
             outcomes.append(outcome)
             watcher.end(outcome)
+        if tape:
+            shutil.rmtree(tape, ignore_errors=True)
     return outcomes
+
+
+def _tape(alike: Sequence[Cell], results: Path) -> Path | None:
+    """Where cells that train alike keep that training while they run; None for one that trains alone."""
+    if len(alike) == 1 or not issubclass(alike[0].model_class, NeuralRecommender):
+        return None
+    folder = alike[0].folder(results)
+    return folder.with_name(f"{folder.name}.tape")
 
 
 def _try_ceiling(part: Split, results: Path, watcher: Watcher) -> None:
@@ -85,7 +101,8 @@ def _check_writable(results: Path) -> None:
                          "choose another with --results DIR") from error
 
 
-def _run_cell(cell: Cell, part: Split, folder: Path, watcher: Watcher, force: bool, device: torch.device) -> Outcome:
+def _run_cell(cell: Cell, part: Split, folder: Path, watcher: Watcher, force: bool, device: torch.device,
+              tape: Path | None) -> Outcome:
     with only_one(folder, watcher.say):
         if not force:
             record = _finished(cell, part, folder, watcher)
@@ -99,10 +116,10 @@ def _run_cell(cell: Cell, part: Split, folder: Path, watcher: Watcher, force: bo
         state = unfinished / "training"
         try:
             if cell.protocol.condition is None:
-                record = _train_and_record(cell, part, folder, state, started, watcher, device)
+                record = _train_and_record(cell, part, folder, state, started, watcher, device, tape)
             else:
                 question = pose(part)
-                base = _run_pretraining(cell, part, folder.parents[3], watcher, device)
+                base = _run_pretraining(cell, part, folder.parents[3], watcher, device, tape)
                 record = instruct_and_record(cell, part, folder, state, started, watcher, device, base, question)
             shutil.rmtree(state, ignore_errors=True)
             return Outcome(cell, "done", folder, record)
@@ -111,12 +128,13 @@ def _run_cell(cell: Cell, part: Split, folder: Path, watcher: Watcher, force: bo
                 shutil.rmtree(unfinished, ignore_errors=True)
 
 
-def _run_pretraining(cell: Cell, part: Split, results: Path, watcher: Watcher, device: torch.device) -> Path:
+def _run_pretraining(cell: Cell, part: Split, results: Path, watcher: Watcher, device: torch.device,
+                     tape: Path | None) -> Path:
     """The folder of the run that a run with a condition starts from; made first where it is absent."""
     base = cell.pretraining()
     watcher.say(f"pre-training: {base.label}")
     folder = base.folder(results)
-    _run_cell(base, replace(part, protocol=base.protocol), folder, watcher, False, device)
+    _run_cell(base, replace(part, protocol=base.protocol), folder, watcher, False, device, tape)
     return folder
 
 
@@ -157,14 +175,16 @@ def _open(unfinished: Path, cell: Cell, part: Split, watcher: Watcher, force: bo
 
 
 def _train_and_record(cell: Cell, part: Split, folder: Path, state: Path, started: str, watcher: Watcher,
-                      device: torch.device) -> RunRecord:
+                      device: torch.device, tape: Path | None) -> RunRecord:
     environment.forget_peak_memory()
     seed_everything(cell.seed, 0)
     try:
         model = cell.model_class(cell.settings.model, Facts.of(part.dataset))
     except ValueError as error:  # settings that are valid one by one, but not together
         raise UsageError(f"{cell.model_name} cannot be built with these settings: {error}") from error
-    result = _fit(model, cell, part, state, watcher, device)
+    if tape:
+        _open(tape, cell, part, watcher, force=False)
+    result = _fit(model, cell, part, state, watcher, device, tape)
     valid = evaluate(model, part, part.valid, only_accuracy=True)
     test = evaluate(model, part, part.test)
     record = RunRecord(
@@ -190,10 +210,10 @@ def _train_and_record(cell: Cell, part: Split, folder: Path, state: Path, starte
     return record
 
 
-def _fit(model: Recommender, cell: Cell, part: Split, state: Path, watcher: Watcher,
-         device: torch.device) -> TrainingResult:
+def _fit(model: Recommender, cell: Cell, part: Split, state: Path, watcher: Watcher, device: torch.device,
+         tape: Path | None) -> TrainingResult:
     if isinstance(model, NeuralRecommender) and cell.settings.training is not None:
-        return train(model, part, cell.settings.training, cell.seed, state, watcher.epoch, str(device))
+        return train(model, part, cell.settings.training, cell.seed, state, watcher.epoch, str(device), tape=tape)
     begun = time.perf_counter()
     model.fit(part, cell.seed)
     return TrainingResult([], 0, 0, time.perf_counter() - begun)

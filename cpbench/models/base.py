@@ -266,7 +266,10 @@ class NeuralRecommender(torch.nn.Module, Recommender):
         """How many most recent interactions the model reads (L)."""
 
     def begin_training(self, split: Split) -> None:
-        """Look at the training data once before the first epoch (item counts for a sampler, for example)."""
+        """Look at the training data once before the first epoch (item counts for a sampler, for example).
+
+        Of the protocol a training may depend on the split alone: runs that differ in the serving lag share it.
+        """
 
     @abstractmethod
     def training_loss(self, batch: Sequences) -> tuple[Tensor, dict[str, float]]:

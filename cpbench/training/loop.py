@@ -71,13 +71,16 @@ def seed_everything(seed: int, stream: int) -> np.random.Generator:
 
 def train(model: NeuralRecommender, split: Split, config: TrainingConfig, seed: int, folder: Path | None = None,
           on_epoch: Callable[[EpochReport], None] | None = None, device: str = "auto",
-          validate: Callable[[NeuralRecommender], dict[str, float]] | None = None) -> TrainingResult:
+          validate: Callable[[NeuralRecommender], dict[str, float]] | None = None,
+          tape: Path | None = None) -> TrainingResult:
     """Train until validation NDCG@10 stops improving; the model then holds its best weights.
 
     `validate` gives the validation metrics; by default those of the split's validation events.
 
-    With `folder`, the state is saved there after every epoch and found again by the next call. Raises CpbenchError
-    when the loss is not finite.
+    With `folder`, the state is saved there after every epoch and found again by the next call. With `tape`, the state
+    after each epoch is kept there, and an epoch that is there already is not trained again: what validates otherwise,
+    but trains alike, gets the same numbers as from a training of its own. Raises CpbenchError when the loss is not
+    finite.
     """
     target = choose_device(device)
     model.to(target)
@@ -94,8 +97,17 @@ def train(model: NeuralRecommender, split: Split, config: TrainingConfig, seed: 
     while not _finished(progress, config):
         started = time.perf_counter()
         epoch = progress.epoch + 1
+        taped = load_checkpoint(tape / str(epoch), model, optimizer, schedule) if tape else None
         try:
-            loss, parts = _one_epoch(model, sequences, optimizer, schedule, config, seed_everything(seed, epoch), epoch)
+            if taped:
+                loss, parts = taped.curve[-1]["loss"], taped.curve[-1]["parts"]
+            else:
+                loss, parts = _one_epoch(model, sequences, optimizer, schedule, config, seed_everything(seed, epoch),
+                                         epoch)
+            trained = time.perf_counter() - started
+            if tape and not taped:
+                save_checkpoint(tape / str(epoch), model, optimizer, schedule,
+                                Progress(epoch, seconds=trained, curve=[{"loss": loss, "parts": parts}]))
             validated = epoch % config.validate_every == 0 or epoch == config.epochs
             valid = measure(model) if validated else None
         except CpbenchError:  # it diverged: every saved state would lead here again
@@ -106,7 +118,7 @@ def train(model: NeuralRecommender, split: Split, config: TrainingConfig, seed: 
             progress.best_epoch, progress.best_value = epoch, valid[SELECTION_METRIC]
             progress.best_tensors = {name: tensor.clone() for name, tensor in model.tensors().items()}
         progress.epoch = epoch
-        seconds = time.perf_counter() - started
+        seconds = time.perf_counter() - started + (taped.seconds - trained if taped else 0.0)
         progress.seconds += seconds
         report = EpochReport(epoch, config.epochs, loss, parts, valid, seconds, progress.best_epoch)
         progress.curve.append(asdict(report))

@@ -10,6 +10,7 @@ from cpbench.experiments import ceiling, runner
 from cpbench.experiments.plan import plan
 from cpbench.experiments.runner import run
 from cpbench.report.record import load_record
+from cpbench.training import loop
 from tests.experiments.tiny import place, tiny
 
 SHORT = {"epochs": 2, "width": 8}
@@ -83,7 +84,7 @@ def test_an_unreadable_record_is_not_overwritten_unasked(tmp_path):
 
 
 def test_a_crash_in_a_model_is_one_failed_cell(tmp_path, monkeypatch):
-    def crash(*_):
+    def crash(*_, **__):
         raise RuntimeError("out of memory")
 
     monkeypatch.setattr(runner, "train", crash)
@@ -161,3 +162,37 @@ def test_a_missing_ceiling_stops_no_model(tmp_path, monkeypatch):
     monkeypatch.setattr(runner, "record_ceiling", fail)
     (outcome,), notes = go(tmp_path)
     assert outcome.status == "done" and "the ceiling of tiny was not recorded: no truth" in notes.lines
+
+
+def test_runs_that_differ_in_the_lag_alone_are_trained_once(tmp_path, monkeypatch):
+    """...and have the numbers of runs that are trained alone, also where one of them stops earlier."""
+    trained = []
+    one_epoch = loop._one_epoch
+    monkeypatch.setattr(loop, "_one_epoch", lambda *given: trained.append(given[-1]) or one_epoch(*given))
+    overrides = {**SHORT, "epochs": 12, "patience": 1, "learning_rate": 0.1}
+    cells = [cell for lag in (0, 3600, 7200)
+             for cell in plan(["sasrec"], ["tiny"], [1], overrides=overrides, serving_lag=lag)]
+    alone = [run([cell], tmp_path / "alone", Notes(), device="cpu")[0].record for cell in cells]
+    epochs = [record.cost.epochs for record in alone]
+    assert len(set(epochs)) > 1 and len(trained) == sum(epochs)
+
+    class Stop(BaseException):
+        pass
+
+    trained.clear()
+    with monkeypatch.context() as patch:  # killed while the second one replays what the first one did
+        patch.setattr(Notes, "epoch", lambda notes, _: _stop_after(notes, epochs[0] + 1, Stop))
+        with pytest.raises(Stop):
+            run(cells, tmp_path / "shared", Notes(), device="cpu")
+    together = [outcome.record for outcome in run(cells, tmp_path / "shared", Notes(), device="cpu")]
+    assert trained == list(range(1, max(epochs) + 1))
+    for one, other in zip(alone, together, strict=True):
+        assert one.metrics == other.metrics and one.cost.best_epoch == other.cost.best_epoch
+        assert one.cost.epochs == other.cost.epochs and other.cost.fit_seconds > 0
+    assert not list((tmp_path / "shared").rglob("*.tape")) and not list((tmp_path / "shared").rglob("*.unfinished"))
+
+
+def _stop_after(notes: Notes, epochs: int, error: type[BaseException]) -> None:
+    notes.epochs += 1
+    if notes.epochs == epochs:
+        raise error
