@@ -136,7 +136,8 @@ def cells(ablation: Ablation, dataset_name: str, seeds: Sequence[int], recipe: s
           serving_lags: Sequence[int], condition: str | None) -> list[tuple[Variant, Cell]]:
     """Every run of the grid, those that differ in the lag alone side by side (they are trained once).
 
-    Settings given by hand win over the recipe, a variant's own over both. Raises UsageError, also for a setting that the ablation itself varies.
+    Settings given by hand win over the recipe, a variant's own over both. Raises UsageError, also for a setting that
+    the ablation itself varies.
     """
     dataset = catalogue.load(dataset_name)
     variants = ablation.variants(dataset)
