@@ -17,3 +17,5 @@ def test_serve_answers_with_both_ratios(tmp_path):
 def test_a_wrong_method_or_width_is_one_sentence(tmp_path):
     assert "did you mean 'cgsa'" in refused(cpbench(tmp_path, "bench", "serve", "--method", "cgas", *SMALL), 2)
     assert "multiple of 4" in refused(cpbench(tmp_path, "bench", "serve", "--width", "30"), 2)
+    assert "did you mean 'hnsw'" in refused(cpbench(tmp_path, "bench", "serve", "--index", "hsnw", *SMALL), 2)
+    assert "no run record" in refused(cpbench(tmp_path, "bench", "serve", "--run", "climber-pilot"), 2)
