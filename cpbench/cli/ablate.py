@@ -19,6 +19,9 @@ def command(
     name: Annotated[str, typer.Argument(metavar="NAME", help="tamip, window, branches, cgsa or instructions.")],
     dataset: Annotated[str, typer.Option("--dataset", metavar="D", help="One dataset.")] = "streaming",
     seeds: Annotated[str, typer.Option("--seeds", metavar="1,2,3", help="One grid of runs a seed.")] = "1,2,3",
+    variants: Annotated[list[str] | None, typer.Option(
+        "--variant", metavar="LABEL", help="Only this row, and the one it is compared with; may be repeated."
+    )] = None,
     recipe: Annotated[str, typer.Option("--recipe", metavar="paper|tuned", help="Which recipe.")] = "tuned",
     settings: Annotated[list[str] | None, typer.Option(
         "--set", metavar="KEY=VALUE", help="Override a setting in all runs; may be repeated.")] = None,
@@ -53,7 +56,8 @@ def command(
     lags = list(dict.fromkeys(parse_lag(lag) for lag in comma_separated(serving_lags)))
     if not lags:
         raise UsageError("--serving-lag names no protocol; 0 is the usual one")
-    grid = cells(ablation, dataset, parse_seeds(seeds), recipe, parse_settings(settings or []), lags, condition)
+    grid = cells(ablation, dataset, parse_seeds(seeds), recipe, parse_settings(settings or []), lags, condition,
+                 variants or [])
     output.note(f"{name}: {ablation.claim}\n{len(grid)} runs on {dataset}")
 
     from rich.markdown import Markdown

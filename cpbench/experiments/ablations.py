@@ -7,7 +7,7 @@ from typing import Any
 from cpbench.data import catalogue
 from cpbench.data.dataset import Dataset
 from cpbench.data.protocol import Protocol, split
-from cpbench.errors import UsageError
+from cpbench.errors import UsageError, unknown
 from cpbench.experiments.plan import Cell, plan
 from cpbench.models.base import Facts
 from cpbench.models.conditions import facts_with_conditions, require_condition
@@ -113,6 +113,15 @@ ABLATIONS = {ablation.name: ablation for ablation in (
 )}
 
 
+def _chosen(ablation: Ablation, variants: list[Variant], only: Sequence[str]) -> list[Variant]:
+    known = {variant.label.lower(): variant.label for variant in variants}
+    for label in only:
+        if label.lower() not in known:
+            raise unknown(f"variant of {ablation.name}", label, known.values())
+    kept = {known[label.lower()] for label in only} | {ablation.reference}
+    return [variant for variant in variants if variant.label in kept] if only else variants
+
+
 def by_days(dataset: Dataset) -> bool:
     """Whether times are whole days."""
     return bool((dataset.times % 86_400 == 0).all())
@@ -133,14 +142,14 @@ def default_condition(dataset: Dataset) -> str:
 
 
 def cells(ablation: Ablation, dataset_name: str, seeds: Sequence[int], recipe: str, overrides: Mapping[str, Any],
-          serving_lags: Sequence[int], condition: str | None) -> list[tuple[Variant, Cell]]:
+          serving_lags: Sequence[int], condition: str | None, only: Sequence[str] = ()) -> list[tuple[Variant, Cell]]:
     """Every run of the grid, those that differ in the lag alone side by side (they are trained once).
 
-    Settings given by hand win over the recipe, a variant's own over both. Raises UsageError, also for a setting that
-    the ablation itself varies.
+    Settings given by hand win over the recipe, a variant's own over both. `only` names variants by label; the one that
+    all are compared with stays. Raises UsageError, also for a setting that the ablation itself varies.
     """
     dataset = catalogue.load(dataset_name)
-    variants = ablation.variants(dataset)
+    variants = _chosen(ablation, ablation.variants(dataset), only)
     varied = sorted({key for variant in variants for key in variant.settings} & set(overrides))
     if varied:
         raise UsageError(f"--set {', '.join(varied)}: the ablation {ablation.name!r} varies it itself")

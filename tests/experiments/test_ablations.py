@@ -54,6 +54,13 @@ def test_a_setting_that_the_ablation_varies_cannot_be_set():
         grid("tamip", condition="genre")
 
 
+def test_some_variants_alone_are_compared_with_the_reference():
+    wanted = cells(ABLATIONS["tamip"], "tiny", (1,), "tuned", SHORT, (0,), None, ["tamip"])
+    assert [variant.label for variant, _ in wanted] == ["NIP", "TAMIP"]
+    with pytest.raises(UsageError, match="did you mean 'TAMIP'"):
+        cells(ABLATIONS["tamip"], "tiny", (1,), "tuned", SHORT, (0,), None, ["TAMPI"])
+
+
 def test_tamip_gives_ten_steps_for_every_variant_and_lag(tmp_path):
     runs, outcomes = measure(ABLATIONS["tamip"], grid("tamip", lags=(0, 3600)), tmp_path / "r", Notes(), device="cpu")
     assert [outcome.status for outcome in outcomes] == ["done"] * 8
