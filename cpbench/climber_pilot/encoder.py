@@ -67,6 +67,22 @@ class Layer(nn.Module):
         return rows + (1 + modulation.feed_forward_gate) * self.feed_forward(normal)
 
 
+class _TakeColumns(torch.autograd.Function):
+    """table [H, V], index int64 [...] -> [H, ...], with a gradient by counting: torch's own is 20 times slower here."""
+
+    @staticmethod
+    def forward(ctx, table: Tensor, index: Tensor) -> Tensor:  # type: ignore[no-untyped-def]
+        ctx.save_for_backward(index)
+        ctx.size = table.shape[1]
+        return table[:, index]
+
+    @staticmethod
+    def backward(ctx, gradient: Tensor):  # type: ignore[no-untyped-def]
+        index = ctx.saved_tensors[0].flatten()
+        columns = [torch.bincount(index, row.flatten(), ctx.size) for row in gradient]
+        return torch.stack(columns).to(gradient.dtype), None
+
+
 class RelativeBias(nn.Module):
     """A learned number per head for the distance and for the time between two interactions, shared by all layers.
 
@@ -93,7 +109,10 @@ class RelativeBias(nn.Module):
     def forward(self, times: Tensor) -> Tensor:
         """times int64 [B, L] -> bias float32 [B, H, L, L] (of row i and key j; cells with j > i are never used)."""
         position = torch.arange(times.shape[1], device=times.device)
-        distance = (position[:, None] - position).clamp(min=0)
+        by_place = self.bucket[(position[:, None] - position).clamp(min=0)]
         gap = (times[:, :, None] - times[:, None, :]).clamp(min=0)
         by_time = torch.log2(gap.float() + 1.0).long().clamp(max=self.TIME_BUCKETS - 1)
-        return (self.position(self.bucket[distance]) + self.time(by_time)).permute(0, 3, 1, 2)
+        # one look-up in a table of all pairs: place bucket, time bucket
+        pairs = (self.position.weight[:, None] + self.time.weight).flatten(0, 1).T  # [H, 32 * 32]
+        taken: Tensor = _TakeColumns.apply(pairs, by_place * self.TIME_BUCKETS + by_time)
+        return taken.transpose(0, 1)
