@@ -11,8 +11,6 @@ the last block. Their negatives are drawn uniformly from the catalogue for every
 part of them from the batch ("mixed") raised their coverage and, but for one dataset, not their accuracy: left out.
 """
 
-from typing import Literal
-
 import torch
 import torch.nn.functional as F
 from pydantic import Field
@@ -20,13 +18,13 @@ from torch import Tensor, nn
 
 from cpbench.models.base import Facts, Sequences
 from cpbench.models.layers import Dropout, SelfAttention, from_the_end
-from cpbench.models.next_item import NextItemConfig, NextItemModel
+from cpbench.models.next_item import Loss, NextItemConfig, NextItemModel
 
 
 class ESASRecConfig(NextItemConfig):
     """Defaults are the authors' for Beauty."""
 
-    loss: Literal["bce", "softmax", "sampled-softmax", "gbce"] = "sampled-softmax"
+    loss: Loss = "sampled-softmax"
     width: int = Field(256, ge=1)
     blocks: int = Field(1, ge=1)
     heads: int = Field(1, ge=1)

@@ -15,13 +15,15 @@ from cpbench.models.losses import (
 )
 from cpbench.models.sequence import SequenceModel
 
+Loss = Literal["bce", "softmax", "sampled-softmax", "gbce"]
+
 
 class NextItemConfig(ModelConfig):
     """Length and loss. A model overrides the defaults by what its paper gives."""
 
     length: int = Field(50, ge=1)
     """Most recent interactions read (L)."""
-    loss: Literal["bce", "softmax", "sampled-softmax", "gbce"] = "softmax"
+    loss: Loss = "softmax"
     negatives: int = Field(256, ge=1)
     """sampled-softmax: shared by a batch; gbce: drawn per position. bce always draws one."""
     gbce_t: float = Field(0.75, ge=0, le=1)
