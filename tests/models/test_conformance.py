@@ -20,7 +20,7 @@ SMALL: dict[str, list[dict[str, Any]]] = {
                for loss in ("bce", "softmax", "sampled-softmax")] + [GBCE],
     "bsarec": [{"width": 16, "blocks": 1}],
     "esasrec": [{"width": 16, "negatives": 16}],
-    "bert4rec": [{"width": 16, "blocks": 1}],
+    "bert4rec": [{"width": 32, "blocks": 1, "mask_rate": 0.5}],
     "gru4rec": [{"width": 16, "layers": 2}],
     "climber-pilot": [{"width": 16, "layers": 1, "negatives": 32, **more} for more in (
         {"mode": "nip", "loss": "softmax"}, {"mode": "mip", "sampler": "in-batch"}, {"mode": "tamip"},
