@@ -8,29 +8,17 @@ item vectors * sqrt(D) + position vectors -> dropout
 has one rate for both), `output_dropout` on what attention adds.
 """
 
-from typing import Literal
-
-import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from cpbench.models.base import Facts, ModelConfig, Sequences
-from cpbench.models.layers import Dropout, attend, merge_heads, split_heads
-from cpbench.models.losses import (
-    binary_cross_entropy,
-    full_softmax,
-    gbce_calibration,
-    sampled_softmax,
-    uniform_negatives,
-)
-from cpbench.models.sequence import SequenceModel
+from cpbench.models.base import Facts, Sequences
+from cpbench.models.layers import Dropout, attend, from_the_end, merge_heads, split_heads
+from cpbench.models.next_item import NextItemConfig, NextItemModel
 
 
-class SASRecConfig(ModelConfig):
+class SASRecConfig(NextItemConfig):
     """Defaults are the paper's where it gives them; each recipe states its source."""
 
-    length: int = Field(50, ge=1)
-    """Most recent interactions read (L)."""
     width: int = Field(64, ge=1)
     blocks: int = Field(2, ge=1)
     heads: int = Field(1, ge=1)
@@ -41,11 +29,6 @@ class SASRecConfig(ModelConfig):
     """On attention weights (the paper's code); above 0 it forbids fused attention."""
     output_dropout: float = Field(0.0, ge=0, lt=1)
     """On the output of attention, before the residual: not in the paper; what a small catalogue's softmax needs."""
-    loss: Literal["bce", "softmax", "sampled-softmax", "gbce"] = "softmax"
-    negatives: int = Field(256, ge=1)
-    """sampled-softmax: shared by a batch; gbce: drawn per position. bce always draws one."""
-    gbce_t: float = Field(0.75, ge=0, le=1)
-    """Calibration of gbce: 0 is plain binary cross-entropy."""
 
 
 class Block(nn.Module):
@@ -80,7 +63,7 @@ class Block(nn.Module):
         return x + self.feed_forward(x)
 
 
-class SASRec(SequenceModel):
+class SASRec(NextItemModel):
     """Self-attention over the last `length` items; four losses: bce (paper), gbce, sampled-softmax, softmax."""
 
     name = "sasrec"
@@ -102,36 +85,13 @@ class SASRec(SequenceModel):
             if isinstance(module, nn.Linear):
                 nn.init.zeros_(module.bias)
 
-    @property
-    def max_length(self) -> int:
-        return self.config.length
-
     def item_matrix(self) -> Tensor:
         return self.items.weight
 
     def hidden(self, batch: Sequences) -> Tensor:
-        # positions count from the end of the sequence, as left padding would have it
-        position = torch.arange(batch.items.shape[1], device=self.device) - batch.lengths[:, None]
-        x = self.items(batch.items) * self.config.width**0.5 + self.positions(position % self.config.length)
+        position = from_the_end(batch.lengths, batch.items.shape[1], self.config.length)
+        x = self.items(batch.items) * self.config.width**0.5 + self.positions(position)
         x = self.dropout(x)
         for block in self.blocks:
             x = block(x)
         return self.norm(x)
-
-    def training_loss(self, batch: Sequences) -> tuple[Tensor, dict[str, float]]:
-        inputs = Sequences(batch.items[:, :-1], batch.times[:, :-1], batch.lengths - 1)
-        real = inputs.real()
-        hidden, targets = self.hidden(inputs)[real], batch.items[:, 1:][real]  # [T, D], [T]
-        loss = self.catalogue_loss(hidden, targets)
-        return loss, {}
-
-    def catalogue_loss(self, hidden: Tensor, targets: Tensor) -> Tensor:
-        config, items, n_items = self.config, self.item_matrix(), self.facts.n_items
-        if config.loss == "softmax":
-            return full_softmax(hidden, items, targets)
-        if config.loss == "sampled-softmax":
-            return sampled_softmax(hidden, items, targets, uniform_negatives(config.negatives, n_items, self.device))
-        count = config.negatives if config.loss == "gbce" else 1
-        negatives = uniform_negatives(len(targets) * count, n_items, self.device).view(-1, count)
-        calibration = gbce_calibration(count, n_items, config.gbce_t) if config.loss == "gbce" else 1.0
-        return binary_cross_entropy(hidden, items, targets, negatives, calibration)

@@ -59,21 +59,21 @@ class Examination:
         torch.manual_seed(self.seed)
         return self.model_class(self.config, Facts.of(dataset))
 
-    def fitted(self, dataset: Dataset, steps: int = FEW_STEPS) -> Recommender:
+    def fitted(self, dataset: Dataset, steps: int = FEW_STEPS, rate: float = LEARNING_RATE) -> Recommender:
         """A new model, fitted on the training part of `dataset`; a neural one is left in evaluation mode."""
         model, data = self.built(dataset), split(dataset, Protocol())
         if isinstance(model, NeuralRecommender):
-            self.descend(model, data, steps)
+            self.descend(model, data, steps, rate)
         else:
             model.fit(data, self.seed)
         return model
 
-    def descend(self, model: NeuralRecommender, data: Split, steps: int) -> None:
+    def descend(self, model: NeuralRecommender, data: Split, steps: int, rate: float) -> None:
         sequences = TrainingSequences(data, model.max_length, BATCH)
         order = np.random.default_rng(self.seed)
         torch.manual_seed(self.seed)
         model.begin_training(data)
-        optimizer = torch.optim.Adam(model.parameters(), LEARNING_RATE)
+        optimizer = torch.optim.Adam(model.parameters(), rate)
         model.train()
         for _ in range(-(-steps // len(sequences))):
             for batch in sequences.epoch(order):

@@ -48,3 +48,32 @@ def attend(query: Tensor, key: Tensor, value: Tensor, bias: Tensor | None = None
             return F.scaled_dot_product_attention(query, key, value, is_causal=True, dropout_p=dropout)
         out = F.scaled_dot_product_attention(query, key, value, attn_mask=bias.to(query.dtype), dropout_p=dropout)
     return out if blind is None else out.masked_fill(blind[:, None, :, None], 0.0)
+
+
+class SelfAttention(nn.Module):
+    """Multi-head self-attention with biases and an output projection; causal unless a bias says what is seen."""
+
+    def __init__(self, width: int, heads: int, dropout: float = 0.0) -> None:
+        """`dropout` acts on the attention weights. Raises ValueError when `heads` does not divide `width`."""
+        super().__init__()
+        if width % heads:
+            raise ValueError(f"width {width} is not a multiple of heads {heads}")
+        self.heads = heads
+        self.dropout = dropout
+        self.query_key_value = nn.Linear(width, 3 * width)
+        self.output = nn.Linear(width, width)
+
+    def forward(self, x: Tensor, bias: Tensor | None = None) -> Tensor:
+        """x [B, L, D] -> [B, L, D]; bias as in `attend`, also [B, 1, 1, L] to hide the same keys from every row."""
+        query, key, value = (split_heads(part, self.heads) for part in self.query_key_value(x).chunk(3, dim=-1))
+        mixed = attend(query, key, value, bias, dropout=self.dropout if self.training else 0.0)
+        projected: Tensor = self.output(merge_heads(mixed))
+        return projected
+
+
+def from_the_end(lengths: Tensor, width: int, size: int) -> Tensor:
+    """Rows of a position table of `size` >= `width` entries, int64 [B, width]: the last real one is always the last.
+
+    So positions count from the end of the sequence, as left padding would have it; padded cells hold a valid row, too.
+    """
+    return (torch.arange(width, device=lengths.device) - lengths[:, None]) % size

@@ -1,3 +1,4 @@
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -7,6 +8,7 @@ from cpbench.errors import UsageError
 from cpbench.experiments import recipes
 from cpbench.experiments.recipes import choose_recipe, parse_settings, resolve
 from cpbench.models.base import InstructedRecommender, ModelConfig, NeuralRecommender, Recommender
+from cpbench.models.registry import model_class, model_names
 
 RECIPES = """
 [tuned]
@@ -166,3 +168,13 @@ def test_a_wrong_setting_of_the_second_stage_is_named_as_it_was_given(recipe_fil
     recipe_file.write_text("[tuned.sft]\ncondition = 'genre'\n")
     with pytest.raises(UsageError, match=r"unknown key 'sft\.condition'"):
         resolve(Trained, "tuned", "beauty", {}, with_condition=True)
+
+
+@pytest.mark.parametrize("name", model_names())
+def test_every_recipe_of_every_model_is_valid_and_says_where_it_comes_from(name: str):
+    path = model_class(name).recipe_file()
+    assert path is not None
+    for recipe, table in tomllib.loads(path.read_text(encoding="utf-8")).items():
+        assert table["source"]
+        for dataset in ["any other", *table.get("dataset", {})]:
+            resolve(model_class(name), recipe, dataset, {})

@@ -57,6 +57,23 @@ def test_sasrec_with_a_softmax_on_beauty(trained: Trained) -> None:
 
 
 @pytest.mark.gate
+@pytest.mark.parametrize(("model", "dataset", "least"), [
+    ("bsarec", "amazon-beauty", 0.097),  # RecBoard, five seeds: .1002
+    ("bsarec", "amazon-sports", 0.057),  # RecBoard, five seeds: .0603
+    ("bert4rec", "amazon-beauty", 0.070),  # RecBoard, five seeds: .0730
+    ("gru4rec", "amazon-beauty", 0.060),  # time-to-split, length 128, consecutive duplicates dropped: .0638
+])
+def test_other_sequence_models_reach_the_best_we_know(trained: Trained, model: str, dataset: str, least: float) -> None:
+    assert trained(model, dataset)["metrics"]["test"]["HR@10"] >= least
+
+
+@pytest.mark.gate
+def test_the_best_transformer_with_a_softmax_on_beauty(trained: Trained) -> None:
+    # transformer_benchmark, one seed: eSASRec .0928, SASRec .0921
+    assert max(trained(model, "amazon-beauty")["metrics"]["test"]["HR@10"] for model in ("esasrec", "sasrec")) >= 0.092
+
+
+@pytest.mark.gate
 def test_sasrec_on_ml_1m_within_twenty_minutes(trained: Trained) -> None:
     record = trained("sasrec", "ml-1m")
     assert record["protocol"]["exclude_seen"]

@@ -18,6 +18,10 @@ GBCE = {"width": 16, "blocks": 1, "negatives": 4, "loss": "gbce", "gbce_t": 0.5}
 SMALL: dict[str, list[dict[str, Any]]] = {
     "sasrec": [{"width": 16, "blocks": 1, "negatives": 16, "loss": loss}
                for loss in ("bce", "softmax", "sampled-softmax")] + [GBCE],
+    "bsarec": [{"width": 16, "blocks": 1}],
+    "esasrec": [{"width": 16, "negatives": 16}],
+    "bert4rec": [{"width": 32, "blocks": 1, "mask_rate": 0.5}],
+    "gru4rec": [{"width": 16, "layers": 2}],
     "climber-pilot": [{"width": 16, "layers": 1, "negatives": 32, **more} for more in (
         {"mode": "nip", "loss": "softmax"}, {"mode": "mip", "sampler": "in-batch"}, {"mode": "tamip"},
         {"mode": "tamip", "cutoff": "exact", "category": "none"})],

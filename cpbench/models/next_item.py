@@ -1,0 +1,58 @@
+"""What every causal sequence model shares that is trained to name the next item: one forward pass, four losses."""
+
+from typing import Literal
+
+from pydantic import Field
+from torch import Tensor
+
+from cpbench.models.base import ModelConfig, Sequences
+from cpbench.models.losses import (
+    binary_cross_entropy,
+    full_softmax,
+    gbce_calibration,
+    sampled_softmax,
+    uniform_negatives,
+)
+from cpbench.models.sequence import SequenceModel
+
+Loss = Literal["bce", "softmax", "sampled-softmax", "gbce"]
+
+
+class NextItemConfig(ModelConfig):
+    """Length and loss. A model overrides the defaults by what its paper gives."""
+
+    length: int = Field(50, ge=1)
+    """Most recent interactions read (L)."""
+    loss: Loss = "softmax"
+    negatives: int = Field(256, ge=1)
+    """sampled-softmax: shared by a batch; gbce: drawn per position. bce always draws one."""
+    gbce_t: float = Field(0.75, ge=0, le=1)
+    """Calibration of gbce: 0 is plain binary cross-entropy."""
+
+
+class NextItemModel(SequenceModel):
+    """The state after interaction q is asked for interaction q + 1, at all positions of a sequence in one pass."""
+
+    config: NextItemConfig
+
+    @property
+    def max_length(self) -> int:
+        return self.config.length
+
+    def training_loss(self, batch: Sequences) -> tuple[Tensor, dict[str, float]]:
+        inputs = Sequences(batch.items[:, :-1], batch.times[:, :-1], batch.lengths - 1)
+        real = inputs.real()
+        hidden, targets = self.hidden(inputs)[real], batch.items[:, 1:][real]  # [T, D], [T]
+        return self.catalogue_loss(hidden, targets), {}
+
+    def catalogue_loss(self, hidden: Tensor, targets: Tensor) -> Tensor:
+        """The configured loss of queries hidden [T, D] for targets int64 [T], a scalar."""
+        config, items, n_items = self.config, self.item_matrix(), self.facts.n_items
+        if config.loss == "softmax":
+            return full_softmax(hidden, items, targets)
+        if config.loss == "sampled-softmax":
+            return sampled_softmax(hidden, items, targets, uniform_negatives(config.negatives, n_items, self.device))
+        count = config.negatives if config.loss == "gbce" else 1
+        negatives = uniform_negatives(len(targets) * count, n_items, self.device).view(-1, count)
+        calibration = gbce_calibration(count, n_items, config.gbce_t) if config.loss == "gbce" else 1.0
+        return binary_cross_entropy(hidden, items, targets, negatives, calibration)
