@@ -6,6 +6,9 @@ item vectors * sqrt(D) + position vectors -> dropout
 
 `dropout` acts on the input and inside the feed-forward, `attention_dropout` on the attention weights (the paper's code
 has one rate for both), `output_dropout` on what attention adds.
+
+`request_time` adds, to the input, a vector for the time from the row's own interaction to the moment at which the next item
+is asked for, in the buckets of HSTU: not in the paper, but what SASRec needs to be compared with HSTU's public code.
 """
 
 from typing import Literal
@@ -15,7 +18,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from cpbench.models.base import Facts, ModelConfig, Sequences
-from cpbench.models.layers import Dropout, attend, merge_heads, split_heads
+from cpbench.models.layers import TIME_BUCKETS, Dropout, attend, merge_heads, split_heads, time_buckets
 from cpbench.models.losses import (
     binary_cross_entropy,
     full_softmax,
@@ -46,6 +49,8 @@ class SASRecConfig(ModelConfig):
     """sampled-softmax: shared by a batch; gbce: drawn per position. bce always draws one."""
     gbce_t: float = Field(0.75, ge=0, le=1)
     """Calibration of gbce: 0 is plain binary cross-entropy."""
+    request_time: bool = False
+    """Every row also sees how long after its own interaction the next item is asked for."""
 
 
 class Block(nn.Module):
@@ -96,11 +101,16 @@ class SASRec(SequenceModel):
         self.dropout = Dropout(config.dropout)
         self.blocks = nn.ModuleList(Block(config) for _ in range(config.blocks))
         self.norm = nn.LayerNorm(config.width)
+        self.gaps = nn.Embedding(TIME_BUCKETS, config.width) if config.request_time else None
         for module in self.modules():
             if isinstance(module, nn.Linear | nn.Embedding):
                 nn.init.xavier_normal_(module.weight)
             if isinstance(module, nn.Linear):
                 nn.init.zeros_(module.bias)
+
+    @property
+    def information(self) -> list[str]:
+        return ["times", "request time"] if self.config.request_time else []
 
     @property
     def max_length(self) -> int:
@@ -113,13 +123,15 @@ class SASRec(SequenceModel):
         # positions count from the end of the sequence, as left padding would have it
         position = torch.arange(batch.items.shape[1], device=self.device) - batch.lengths[:, None]
         x = self.items(batch.items) * self.config.width**0.5 + self.positions(position % self.config.length)
+        if self.gaps is not None:
+            x = x + self.gaps(time_buckets(batch.asked() - batch.times))
         x = self.dropout(x)
         for block in self.blocks:
             x = block(x)
         return self.norm(x)
 
     def training_loss(self, batch: Sequences) -> tuple[Tensor, dict[str, float]]:
-        inputs = Sequences(batch.items[:, :-1], batch.times[:, :-1], batch.lengths - 1)
+        inputs = batch.inputs()
         real = inputs.real()
         hidden, targets = self.hidden(inputs)[real], batch.items[:, 1:][real]  # [T, D], [T]
         loss = self.catalogue_loss(hidden, targets)
