@@ -7,8 +7,8 @@ item vectors * sqrt(D) + position vectors -> dropout
 `dropout` acts on the input and inside the feed-forward, `attention_dropout` on the attention weights (the paper's code
 has one rate for both), `output_dropout` on what attention adds.
 
-`request_time` adds, to the input, a vector for the time from the row's own interaction to the moment at which the next item
-is asked for, in the buckets of HSTU: not in the paper, but what SASRec needs to be compared with HSTU's public code.
+`request_time` adds, to the input, a vector for the time from the row's own interaction to the moment at which the next
+item is asked for, in HSTU's buckets: not in the paper, but what a fair comparison with HSTU's public code needs.
 """
 
 from typing import Literal

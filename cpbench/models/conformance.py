@@ -155,8 +155,8 @@ def check_batches(examination: Examination) -> None:
 def check_causality(examination: Examination) -> str | None:
     """The future must not change the past: neither its states nor its loss.
 
-    A model that declares the request time may see, at every row, the time of the next interaction; no later time, and of
-    no later interaction the item.
+    A model that declares the request time may see, at every row, the time of the next interaction, but neither a later
+    time nor the item of a later interaction.
     """
     model = examination.model
     if not isinstance(model, NeuralRecommender):
