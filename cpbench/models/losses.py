@@ -13,16 +13,14 @@ CHUNK_ELEMENTS = 1 << 20  # logits held at once; larger chunks leave the process
 
 
 class _FullSoftmax(torch.autograd.Function):
-    """Mean cross-entropy of ``hidden @ items.T``, chunked over rows; with `negatives` [T, S] each row's softmax holds
-    its target and, as often as they were drawn, its negatives.
+    """Mean cross-entropy of ``hidden @ items.T``, chunked over rows.
 
     Forward computes the gradients too, while a chunk of probabilities is still at hand: three matrix products in
     all, nothing recomputed, and T x N never materialised.
     """
 
     @staticmethod
-    def forward(ctx, hidden: Tensor, items: Tensor, targets: Tensor,  # type: ignore[no-untyped-def]
-                negatives: Tensor | None = None) -> Tensor:
+    def forward(ctx, hidden: Tensor, items: Tensor, targets: Tensor) -> Tensor:  # type: ignore[no-untyped-def]
         rows = max(64, CHUNK_ELEMENTS // items.shape[0])
         wants_grad = hidden.requires_grad or items.requires_grad
         grad_hidden = torch.empty_like(hidden) if wants_grad else None
@@ -30,13 +28,7 @@ class _FullSoftmax(torch.autograd.Function):
         total = torch.zeros((), dtype=torch.float32, device=hidden.device)
         for first in range(0, len(hidden), rows):
             chunk, answer = hidden[first:first + rows], targets[first:first + rows, None]
-            logits = chunk @ items.T
-            if negatives is not None:
-                drawn = torch.zeros_like(logits, dtype=torch.float32)
-                own = negatives[first:first + rows]
-                drawn.scatter_add_(1, own, torch.ones_like(own, dtype=drawn.dtype)).scatter_(1, answer, 1.0)
-                logits += drawn.log_().to(logits.dtype)
-            slope = torch.softmax(logits, 1)
+            slope = torch.softmax(chunk @ items.T, 1)
             # the floor (a loss of 87) concerns the reported value only: gradients come from the probabilities
             total -= slope.gather(1, answer).float().clamp(min=torch.finfo(torch.float32).tiny).log().sum()
             if grad_hidden is not None and grad_items is not None:
@@ -52,7 +44,7 @@ class _FullSoftmax(torch.autograd.Function):
     def backward(ctx, gradient: Tensor):  # type: ignore[no-untyped-def]
         grad_hidden, grad_items = ctx.saved_tensors
         scale = gradient / ctx.count
-        return grad_hidden * scale.to(grad_hidden.dtype), grad_items * scale.to(grad_items.dtype), None, None
+        return grad_hidden * scale.to(grad_hidden.dtype), grad_items * scale.to(grad_items.dtype), None
 
 
 def full_softmax(hidden: Tensor, items: Tensor, targets: Tensor) -> Tensor:
@@ -103,20 +95,52 @@ class _SampledSoftmax(torch.autograd.Function):
         return (*(grad * scale.to(grad.dtype) for grad in ctx.saved_tensors), None, None)
 
 
+class _OwnNegatives(torch.autograd.Function):
+    """The same with negatives of each target: their vectors are gathered chunk by chunk, T x S x D never held."""
+
+    @staticmethod
+    def forward(ctx, hidden: Tensor, items: Tensor, targets: Tensor, negatives: Tensor) -> Tensor:  # type: ignore[no-untyped-def]
+        rows = max(16, CHUNK_ELEMENTS // max(negatives.shape[1] * items.shape[1], 1))
+        grad_hidden, grad_items = torch.empty_like(hidden), torch.zeros_like(items, dtype=torch.float32)
+        total = torch.zeros((), dtype=torch.float32, device=hidden.device)
+        for first in range(0, len(hidden), rows):
+            chunk, answer = hidden[first:first + rows], targets[first:first + rows, None]
+            others = negatives[first:first + rows]
+            drawn = torch.cat([answer, others], 1)  # the target first
+            vectors = items[drawn]
+            logits = (vectors @ chunk[:, :, None])[..., 0].float()
+            logits[:, 1:].masked_fill_(others == answer, -torch.inf)
+            normaliser = torch.logsumexp(logits, 1)
+            total += (normaliser - logits[:, 0]).sum()
+            slope = logits.sub_(normaliser[:, None]).exp_()
+            slope[:, 0] -= 1
+            grad_hidden[first:first + rows] = (slope[:, None].to(vectors.dtype) @ vectors)[:, 0]
+            grad_items.index_add_(0, drawn.flatten(), (slope[:, :, None] * chunk[:, None]).flatten(0, 1))
+        ctx.save_for_backward(grad_hidden, grad_items.to(items.dtype))
+        ctx.count = len(hidden)
+        return total / max(len(hidden), 1)
+
+    @staticmethod
+    def backward(ctx, gradient: Tensor):  # type: ignore[no-untyped-def]
+        scale = gradient / ctx.count
+        return (*(grad * scale.to(grad.dtype) for grad in ctx.saved_tensors), None, None)
+
+
 def sampled_softmax(hidden: Tensor, items: Tensor, targets: Tensor, negatives: Tensor,
                     log_expected: Tensor | None = None) -> Tensor:
-    """Mean cross-entropy of each target against shared negatives (Climber-Pilot, L^(k); logQ: Bengio & Senecal 2008).
+    """Mean cross-entropy of each target against sampled negatives (Climber-Pilot, L^(k); logQ: Bengio & Senecal 2008).
 
-    hidden [T, D], items [N, D], targets int64 [T], negatives int64 [S]; log_expected [N] is the log of each item's
-    expected count among the negatives, subtracted from their logits (None for uniform draws, where it is constant).
-    A negative that equals the row's target is removed from that row. Negatives int64 [T, S] belong to one target
-    each; that costs as much as the full softmax, because the logits of the whole catalogue are computed (gathering
-    T x S vectors and scattering their gradients is slower up to some 20,000 items: docs/hstu.md).
+    hidden [T, D], items [N, D], targets int64 [T]. Negatives int64 [S] are shared by all targets; int64 [T, S] belong to
+    one target each, are uniform draws (no logQ) and cost 13 times as much (docs/hstu.md). log_expected [N] is the log of
+    each item's expected count among the negatives, subtracted from their logits (None for uniform draws, where it is
+    constant).
+    A negative that equals the row's target is removed from that row.
     """
     hidden, items = _lowered(hidden, items)
     if negatives.ndim == 2:
-        per_target: Tensor = _FullSoftmax.apply(hidden, items, targets, negatives)
-        return per_target
+        assert log_expected is None, "negatives of each target are drawn uniformly: there is no logQ"
+        own: Tensor = _OwnNegatives.apply(hidden, items, targets, negatives)
+        return own
     shift = None if log_expected is None else log_expected[negatives]
     loss: Tensor = _SampledSoftmax.apply(hidden, items[targets], items[negatives], shift, (targets, negatives))
     return loss
