@@ -145,7 +145,7 @@ class PinRec(SequenceModel):
         return F.normalize(self.head(self.norm(x)), dim=2)
 
     def training_loss(self, batch: Sequences) -> tuple[Tensor, dict[str, float]]:
-        inputs = Sequences(batch.items[:, :-1], batch.times[:, :-1], batch.lengths - 1)
+        inputs = batch.inputs()
         real = inputs.real()
         hidden, targets = self.hidden(inputs)[real], batch.items[:, 1:][real]  # [T, D], [T]
         half = self.config.negatives // 2

@@ -6,13 +6,16 @@ item vectors * sqrt(D) + position vectors -> dropout
 
 `dropout` acts on the input and inside the feed-forward, `attention_dropout` on the attention weights (the paper's code
 has one rate for both), `output_dropout` on what attention adds.
+
+`request_time` adds, to the input, a vector for the time from the row's own interaction to the moment at which the next
+item is asked for, in HSTU's buckets: not in the paper, but what a fair comparison with HSTU's public code needs.
 """
 
 from pydantic import Field
 from torch import Tensor, nn
 
 from cpbench.models.base import Facts, Sequences
-from cpbench.models.layers import Dropout, attend, from_the_end, merge_heads, split_heads
+from cpbench.models.layers import TIME_BUCKETS, Dropout, attend, from_the_end, merge_heads, split_heads, time_buckets
 from cpbench.models.next_item import NextItemConfig, NextItemModel
 
 
@@ -29,6 +32,8 @@ class SASRecConfig(NextItemConfig):
     """On attention weights (the paper's code); above 0 it forbids fused attention."""
     output_dropout: float = Field(0.0, ge=0, lt=1)
     """On the output of attention, before the residual: not in the paper; what a small catalogue's softmax needs."""
+    request_time: bool = False
+    """Every row also sees how long after its own interaction the next item is asked for."""
 
 
 class Block(nn.Module):
@@ -79,11 +84,16 @@ class SASRec(NextItemModel):
         self.dropout = Dropout(config.dropout)
         self.blocks = nn.ModuleList(Block(config) for _ in range(config.blocks))
         self.norm = nn.LayerNorm(config.width)
+        self.gaps = nn.Embedding(TIME_BUCKETS, config.width) if config.request_time else None
         for module in self.modules():
             if isinstance(module, nn.Linear | nn.Embedding):
                 nn.init.xavier_normal_(module.weight)
             if isinstance(module, nn.Linear):
                 nn.init.zeros_(module.bias)
+
+    @property
+    def information(self) -> list[str]:
+        return ["times", "request time"] if self.config.request_time else []
 
     def item_matrix(self) -> Tensor:
         return self.items.weight
@@ -91,6 +101,8 @@ class SASRec(NextItemModel):
     def hidden(self, batch: Sequences) -> Tensor:
         position = from_the_end(batch.lengths, batch.items.shape[1], self.config.length)
         x = self.items(batch.items) * self.config.width**0.5 + self.positions(position)
+        if self.gaps is not None:
+            x = x + self.gaps(time_buckets(batch.asked() - batch.times))
         x = self.dropout(x)
         for block in self.blocks:
             x = block(x)

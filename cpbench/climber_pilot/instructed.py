@@ -119,7 +119,7 @@ class InstructedPilot(SequenceModel, InstructedRecommender):
 
     def training_loss(self, batch: Sequences) -> tuple[Tensor, dict[str, float]]:
         pilot, config = self.pilot, self.config
-        inputs = Sequences(batch.items[:, :-1], batch.times[:, :-1], batch.lengths - 1)
+        inputs = batch.inputs()
         real = inputs.real()
         window = pilot.config.window if pilot.config.mode == "tamip" else 0
         visible = visible_counts(inputs.times, batch.times[:, 1:], window)

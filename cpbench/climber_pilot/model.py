@@ -145,7 +145,7 @@ class ClimberPilot(SequenceModel):
 
     def training_loss(self, batch: Sequences) -> tuple[Tensor, dict[str, float]]:
         config = self.config
-        inputs = Sequences(batch.items[:, :-1], batch.times[:, :-1], batch.lengths - 1)
+        inputs = batch.inputs()
         real = inputs.real()
         window = config.window if config.mode == "tamip" else 0
         visible = visible_counts(inputs.times, batch.times[:, 1:], window)

@@ -27,6 +27,8 @@ GIVEN = ("pilot", "condition")
 """Keys of a second stage that the run itself gives: the pre-trained model's settings, and the condition."""
 OVERRIDE = "--set"
 """Source of a value given on the command line."""
+DEFAULT = "default"
+"""Source of a value that neither a recipe nor the command line gives."""
 
 
 @dataclass(frozen=True)
@@ -117,7 +119,7 @@ def _settings(model_class: type[Recommender], recipe: str, values: dict[str, Any
     training = configs[1] if len(configs) > 1 else None
     assert isinstance(configs[0], ModelConfig) and (training is None or isinstance(training, TrainingConfig))
     keys = {key for config in _configs(model_class) for key in config.model_fields} - _given(model_class)
-    sources = {key: sources.get(key, "default") for key in sorted(keys)}
+    sources = {key: sources.get(key, DEFAULT) for key in sorted(keys)}
     return Resolved(recipe, configs[0], training, sources)
 
 

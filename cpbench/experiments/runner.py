@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from itertools import groupby
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -25,6 +26,7 @@ from cpbench.experiments.ceiling import record_ceiling
 from cpbench.experiments.instruct import instruct_and_record, pose
 from cpbench.experiments.lock import only_one
 from cpbench.experiments.plan import Cell
+from cpbench.experiments.recipes import DEFAULT
 from cpbench.experiments.record import RunRecord, load_record, write_run
 from cpbench.experiments.watcher import Outcome, Watcher
 from cpbench.files import write_json
@@ -147,7 +149,7 @@ def _finished(cell: Cell, part: Split, folder: Path, watcher: Watcher) -> RunRec
         watcher.say(f"the data have changed since this run was recorded ({record.dataset_fingerprint} then, "
                     f"{part.dataset.fingerprint} now): running it again")
         return None
-    if record.config != json.loads(json.dumps(cell.settings.config)):
+    if not _same_settings(record.config, cell):
         watcher.say("the recipe has changed since this run was recorded: running it again")
         return None
     return record
@@ -158,11 +160,12 @@ def _open(unfinished: Path, cell: Cell, part: Split, watcher: Watcher, force: bo
 
     A state that belongs to other data or settings, or that --force disowns, is discarded.
     """
-    identity = {"dataset_fingerprint": part.dataset.fingerprint, "config": cell.settings.config}
+    fingerprint = part.dataset.fingerprint
     note = unfinished / "run.json"
     try:
         document = json.loads(note.read_text(encoding="utf-8"))
-        if not force and {key: document[key] for key in identity} == json.loads(json.dumps(identity)):
+        same = document["dataset_fingerprint"] == fingerprint and _same_settings(document["config"], cell)
+        if same and not force:
             if (unfinished / "training").exists():
                 watcher.say("continuing where it was interrupted")
             return str(document["started"])
@@ -170,8 +173,17 @@ def _open(unfinished: Path, cell: Cell, part: Split, watcher: Watcher, force: bo
         pass  # there is none, or none that can be trusted
     shutil.rmtree(unfinished, ignore_errors=True)
     started = environment.utc_now()
-    write_json(note, {**identity, "started": started})
+    write_json(note, {"dataset_fingerprint": fingerprint, "config": cell.settings.config, "started": started})
     return started
+
+
+def _same_settings(recorded: dict[str, Any], cell: Cell) -> bool:
+    """Whether `recorded` are the cell's settings. A key that cpbench has learned since, and that nobody has set, is at
+    its default: it changes no run from before it."""
+    sources = cell.settings.all_sources
+    today = json.loads(json.dumps(cell.settings.config))
+    added = {key for key in today.keys() - recorded.keys() if sources.get(key) == DEFAULT}
+    return recorded == {key: value for key, value in today.items() if key not in added}
 
 
 def _train_and_record(cell: Cell, part: Split, folder: Path, state: Path, started: str, watcher: Watcher,

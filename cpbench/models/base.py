@@ -46,6 +46,18 @@ class Sequences:
         """Which cells hold a real interaction, bool [B, L]."""
         return torch.arange(self.items.shape[1], device=self.items.device) < self.lengths[:, None]
 
+    def inputs(self) -> "Sequences":
+        """The sequences without their last interaction, whose time becomes that of the request: what training reads."""
+        last = self.times.gather(1, (self.lengths - 1).clamp(min=0)[:, None])[:, 0]
+        return Sequences(self.items[:, :-1], self.times[:, :-1], self.lengths - 1, last)
+
+    def asked(self) -> Tensor:
+        """When each row is asked what comes next, int64 [B, L]: at the time of the next interaction, the last one at
+        `request_times`. Where these are not known, the last row is asked at the time of its own interaction."""
+        last = (self.lengths - 1).clamp(min=0)[:, None]
+        request = self.times.gather(1, last) if self.request_times is None else self.request_times[:, None]
+        return torch.cat([self.times[:, 1:], request], 1).scatter(1, last, request)
+
 
 @dataclass(frozen=True)
 class Histories:

@@ -13,6 +13,7 @@ from typing import NamedTuple
 import numpy as np
 import torch
 from pydantic import ValidationError
+from torch import Tensor
 
 from cpbench.data import synthetic
 from cpbench.data.protocol import Protocol, split
@@ -138,8 +139,9 @@ def check_determinism(examination: Examination) -> None:
 
 
 def check_batches(examination: Examination) -> None:
-    """A score depends on its own history only: alone, beside a longer one, in any order."""
+    """A score depends on its own history and request only: alone, beside a longer one, in any order."""
     model, histories = examination.model, Histories.of_lists(LISTS)
+    histories = replace(histories, request_times=histories.offsets[1:] * 1_000_000)
     together = scores_of(model, histories)
     backwards = list(reversed(range(len(histories))))
     require(same(together[backwards], scores_of(model, rows(histories, backwards))),
@@ -151,7 +153,11 @@ def check_batches(examination: Examination) -> None:
 
 
 def check_causality(examination: Examination) -> str | None:
-    """The future must not change the past: neither its states nor its loss."""
+    """The future must not change the past: neither its states nor its loss.
+
+    A model that declares the request time may see, at every row, the time of the next interaction, but neither a later
+    time nor the item of a later interaction.
+    """
     model = examination.model
     if not isinstance(model, NeuralRecommender):
         return "no training loss: not applicable"
@@ -159,21 +165,26 @@ def check_causality(examination: Examination) -> str | None:
     random = torch.Generator().manual_seed(5)
     items = torch.randint(model.facts.n_items, (4, length), generator=random)
     times = synthetic.START + torch.randint(1, 90_000, (4, length), generator=random).cumsum(1)
-    changed, moved = items.clone(), times.clone()
     past = length // 2
+    changed = items.clone()
     changed[:, past:] = (items[:, past:] + 7) % model.facts.n_items
-    moved[:, past:] += 1_000_000
     whole, cut = torch.full((4,), length), torch.full((4,), past)
+
+    def moved(first: int) -> Tensor:
+        later = times.clone()
+        later[:, first:] += 1_000_000
+        return later
 
     if isinstance(model, SequenceModel) and length > 2:
         with torch.inference_mode():
             keep = slice(0, min(past, model.max_length))
-            states = [model.hidden(Sequences(i[:, :-1], t[:, :-1], whole - 1))[:, keep]
-                      for i, t in ((items, times), (changed, moved))]
+            first = past + 1 if "request time" in model.information else past
+            states = [model.hidden(Sequences(i, t, whole).inputs())[:, keep]
+                      for i, t in ((items, times), (changed, moved(first)))]
         # positions may count from the end, so both sequences have the same length
         require(same(*states), "changing the future of a sequence changes the hidden states of its past")
     losses = []
-    for i, t in ((items, times), (changed, moved)):  # here the future lies where padding would
+    for i, t in ((items, times), (changed, moved(past))):  # here the future lies where padding would
         torch.manual_seed(5)
         with torch.inference_mode():
             losses.append(model.training_loss(Sequences(i, t, cut))[0])

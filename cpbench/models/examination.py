@@ -4,7 +4,7 @@ The checks themselves are in `conformance`. Gradient-trained models get a few do
 loop: what is examined is the model alone.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -109,4 +109,5 @@ def rows(histories: Histories, chosen: list[int]) -> Histories:
     bounds = histories.offsets.tolist()
     items = [histories.items[bounds[row]:bounds[row + 1]].tolist() for row in chosen]
     times = [histories.times[bounds[row]:bounds[row + 1]].tolist() for row in chosen]
-    return Histories.of_lists(items, times)
+    request = None if histories.request_times is None else histories.request_times[chosen]
+    return replace(Histories.of_lists(items, times), request_times=request)

@@ -23,6 +23,18 @@ class Dropout(nn.Module):
         return x * kept.to(x.dtype).mul_(256 / (256 - self.dropped))
 
 
+TIME_BUCKETS = 129
+
+
+def time_buckets(gap: Tensor) -> Tensor:
+    """Gaps in seconds -> int32 of the same shape: floor(ln(max(1, |gap|)) / 0.301), at most 128 (HSTU's public code).
+
+    The first bucket holds gaps below 1.35 s; one day is bucket 37, ten years are 65.
+    """
+    logarithm = gap.float().abs_().clamp_(min=1.0).log_()
+    return logarithm.div_(0.301).clamp_(max=TIME_BUCKETS - 1).to(torch.int32)
+
+
 def split_heads(x: Tensor, heads: int) -> Tensor:
     """[B, L, D] -> [B, H, L, D / H]."""
     return x.unflatten(-1, (heads, -1)).transpose(1, 2)

@@ -95,15 +95,52 @@ class _SampledSoftmax(torch.autograd.Function):
         return (*(grad * scale.to(grad.dtype) for grad in ctx.saved_tensors), None, None)
 
 
+class _OwnNegatives(torch.autograd.Function):
+    """The same with negatives of each target: their vectors are gathered chunk by chunk, T x S x D never held."""
+
+    @staticmethod
+    def forward(ctx, hidden: Tensor, items: Tensor, targets: Tensor, negatives: Tensor) -> Tensor:  # type: ignore[no-untyped-def]
+        rows = max(16, CHUNK_ELEMENTS // max(negatives.shape[1] * items.shape[1], 1))
+        grad_hidden, grad_items = torch.empty_like(hidden), torch.zeros_like(items, dtype=torch.float32)
+        total = torch.zeros((), dtype=torch.float32, device=hidden.device)
+        for first in range(0, len(hidden), rows):
+            chunk, answer = hidden[first:first + rows], targets[first:first + rows, None]
+            others = negatives[first:first + rows]
+            drawn = torch.cat([answer, others], 1)  # the target first
+            vectors = items[drawn]
+            logits = (vectors @ chunk[:, :, None])[..., 0].float()
+            logits[:, 1:].masked_fill_(others == answer, -torch.inf)
+            normaliser = torch.logsumexp(logits, 1)
+            total += (normaliser - logits[:, 0]).sum()
+            slope = logits.sub_(normaliser[:, None]).exp_()
+            slope[:, 0] -= 1
+            grad_hidden[first:first + rows] = (slope[:, None].to(vectors.dtype) @ vectors)[:, 0]
+            grad_items.index_add_(0, drawn.flatten(), (slope[:, :, None] * chunk[:, None]).flatten(0, 1))
+        ctx.save_for_backward(grad_hidden, grad_items.to(items.dtype))
+        ctx.count = len(hidden)
+        return total / max(len(hidden), 1)
+
+    @staticmethod
+    def backward(ctx, gradient: Tensor):  # type: ignore[no-untyped-def]
+        scale = gradient / ctx.count
+        return (*(grad * scale.to(grad.dtype) for grad in ctx.saved_tensors), None, None)
+
+
 def sampled_softmax(hidden: Tensor, items: Tensor, targets: Tensor, negatives: Tensor,
                     log_expected: Tensor | None = None) -> Tensor:
-    """Mean cross-entropy of each target against shared negatives (Climber-Pilot, L^(k); logQ: Bengio & Senecal 2008).
+    """Mean cross-entropy of each target against sampled negatives (Climber-Pilot, L^(k); logQ: Bengio & Senecal 2008).
 
-    hidden [T, D], items [N, D], targets int64 [T], negatives int64 [S]; log_expected [N] is the log of each item's
-    expected count among the negatives, subtracted from their logits (None for uniform draws, where it is constant).
+    hidden [T, D], items [N, D], targets int64 [T]. Negatives int64 [S] are shared by all targets; int64 [T, S] belong
+    to one target each, are uniform draws (no logQ) and cost 13 times as much (docs/hstu.md). log_expected [N] is the
+    log of each item's expected count among the negatives, subtracted from their logits (None for uniform draws, where
+    it is constant).
     A negative that equals the row's target is removed from that row.
     """
     hidden, items = _lowered(hidden, items)
+    if negatives.ndim == 2:
+        assert log_expected is None, "negatives of each target are drawn uniformly: there is no logQ"
+        own: Tensor = _OwnNegatives.apply(hidden, items, targets, negatives)
+        return own
     shift = None if log_expected is None else log_expected[negatives]
     loss: Tensor = _SampledSoftmax.apply(hidden, items[targets], items[negatives], shift, (targets, negatives))
     return loss

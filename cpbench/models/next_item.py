@@ -40,7 +40,7 @@ class NextItemModel(SequenceModel):
         return self.config.length
 
     def training_loss(self, batch: Sequences) -> tuple[Tensor, dict[str, float]]:
-        inputs = Sequences(batch.items[:, :-1], batch.times[:, :-1], batch.lengths - 1)
+        inputs = batch.inputs()
         real = inputs.real()
         hidden, targets = self.hidden(inputs)[real], batch.items[:, 1:][real]  # [T, D], [T]
         return self.catalogue_loss(hidden, targets), {}

@@ -22,6 +22,8 @@ class TrainingConfig(BaseModel):
     """Of sequences longer than the model reads, train on a window drawn anew each epoch, not always on the last."""
     learning_rate: float = Field(1e-3, gt=0)
     optimizer: Literal["adam", "adamw"] = "adam"
+    beta2: float = Field(0.999, gt=0, lt=1)
+    """Decay of the running mean of squared gradients."""
     weight_decay: float = Field(0.0, ge=0)
     schedule: Literal["constant", "linear", "cosine"] = "constant"
     """After the warm-up, down to a tenth of the learning rate at the last epoch."""

@@ -170,7 +170,8 @@ def _one_epoch(model: NeuralRecommender, sequences: TrainingSequences, optimizer
 
 def _optimizer(model: NeuralRecommender, config: TrainingConfig) -> torch.optim.Optimizer:
     kind = torch.optim.AdamW if config.optimizer == "adamw" else torch.optim.Adam
-    return kind(model.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay, fused=True)
+    return kind(model.parameters(), lr=config.learning_rate, betas=(0.9, config.beta2),
+                weight_decay=config.weight_decay, fused=True)
 
 
 def _rate(config: TrainingConfig, step: int, steps: int) -> float:

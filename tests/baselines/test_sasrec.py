@@ -1,4 +1,5 @@
 import math
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -92,6 +93,23 @@ def test_every_loss_is_what_it_says() -> None:
                 terms.append(-beta * torch.log(torch.sigmoid(logits[b, q, target]))
                              - torch.log(1 - torch.sigmoid(logits[b, q, drawn])).sum())
         torch.testing.assert_close(found, torch.stack(terms).mean(), rtol=1e-4, atol=1e-5)
+
+
+@torch.no_grad()
+def test_the_request_time_enters_the_input_of_its_row_only() -> None:
+    plain, model = build().eval(), build(request_time=True).eval()
+    assert set(model.state_dict()) - set(plain.state_dict()) == {"gaps.weight"}
+    assert model.information == ["times", "request time"] and plain.information == []
+    batch = replace(Histories.of_lists([[3, 1, 4], [1, 5]], [[0, 10, 90_010], [7, 7]]),
+                    request_times=torch.tensor([90_020, 1_000_007])).padded(50)
+    gaps = [[10, 90_000, 10], [0, 1_000_000]]  # seconds from each interaction to the next, the last to the request
+    bucket = [[int(math.log(max(gap, 1)) / 0.301) for gap in row] for row in gaps]
+    assert bucket == [[7, 37, 7], [0, 45]]
+    model.load_state_dict(plain.state_dict() | {"gaps.weight": torch.zeros(129, 8)})
+    torch.testing.assert_close(model.hidden(batch), plain.hidden(batch), rtol=0, atol=0)
+    model.gaps.weight[37] += torch.randn(8)
+    changed = (model.hidden(batch) != plain.hidden(batch)).any(2)
+    assert changed.tolist() == [[False, True, True], [False, False, False]]
 
 
 def test_an_empty_history_gets_popularity() -> None:

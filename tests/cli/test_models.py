@@ -11,10 +11,11 @@ def test_every_model_with_what_it_sees_and_how_it_learns(tmp_path: Path) -> None
     assert done.returncode == 0, done.stderr
     listed = {model["name"]: model for model in json.loads(done.stdout)["models"]}
     assert set(listed) >= {"popularity", "recent-popularity", "item-knn", "seq-item-knn", "ease", "sasrec",
-                           "climber-pilot"}
+                           "hstu", "climber-pilot"}
     assert listed["ease"]["information"] == []
     assert listed["recent-popularity"]["information"] == ["times"]
     assert listed["climber-pilot"]["information"] == ["times", "categories"]
+    assert listed["hstu"]["information"] == ["times"]  # recipes that look at the request time say so in their records
     assert (listed["ease"]["trained_by"], listed["sasrec"]["trained_by"]) == ("counts", "gradients")
     for name in ("popularity", "recent-popularity", "item-knn", "seq-item-knn", "ease"):
         assert listed[name]["recipes"] == ["tuned"]

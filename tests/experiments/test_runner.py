@@ -75,6 +75,18 @@ def test_other_data_or_another_recipe_is_another_run(tmp_path, home, monkeypatch
     assert again.status == "done" and any("the recipe has changed" in line for line in notes.lines)
 
 
+def test_a_setting_that_cpbench_has_learned_since_asks_for_no_new_run(tmp_path):
+    (first,), _ = go(tmp_path)
+    path = first.folder / "record.json"
+    document = json.loads(path.read_text())
+    del document["config"]["request_time"]  # at its default
+    path.write_text(json.dumps(document))
+    assert go(tmp_path)[0][0].status == "skipped"
+    del document["config"]["width"]  # given on the command line: the run may have had another
+    path.write_text(json.dumps(document))
+    assert go(tmp_path)[0][0].status == "done"
+
+
 def test_an_unreadable_record_is_not_overwritten_unasked(tmp_path):
     (first,), _ = go(tmp_path)
     (first.folder / "record.json").write_text("{")

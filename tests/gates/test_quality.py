@@ -84,6 +84,24 @@ def test_sasrec_on_ml_1m_within_twenty_minutes(trained: Trained) -> None:
 
 
 @pytest.mark.gate
+@pytest.mark.parametrize(("dataset", "least"), [("amazon-beauty", 0.090), ("amazon-sports", 0.055)])
+def test_hstu_without_the_request_time(trained: Trained, dataset: str, least: float) -> None:
+    # RecBoard, five seeds, with 512 negatives: .0945 and .0587
+    record = trained("hstu", dataset)
+    assert "request time" not in record["information"]
+    assert record["metrics"]["test"]["HR@10"] >= least
+
+
+@pytest.mark.gate
+def test_hstu_on_ml_1m(trained: Trained) -> None:
+    # the public code, which looks at the request time and does not validate: .3097 and .1720
+    record = trained("hstu", "ml-1m", "--set", "request_time=true")
+    assert record["information"] == ["times", "request time"]
+    assert record["metrics"]["test"]["HR@10"] >= 0.310
+    assert record["metrics"]["test"]["NDCG@10"] >= 0.172
+
+
+@pytest.mark.gate
 @pytest.mark.parametrize(("dataset", "least"), [("amazon-beauty", 0.061), ("amazon-sports", 0.030)])
 def test_climber_pilot_as_the_paper_sets_it(trained: Trained, dataset: str, least: float) -> None:
     # the paper reports .0674 and .0328

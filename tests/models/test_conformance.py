@@ -11,17 +11,22 @@ from torch import Tensor, nn
 from cpbench.data.protocol import Split
 from cpbench.models.base import Facts, Histories, ModelConfig, NeuralRecommender, Recommender, Sequences
 from cpbench.models.conformance import check
+from cpbench.models.layers import TIME_BUCKETS, time_buckets
 from cpbench.models.registry import model_class, model_names
 from cpbench.models.sequence import SequenceModel
 
 GBCE = {"width": 16, "blocks": 1, "negatives": 4, "loss": "gbce", "gbce_t": 0.5}
 SMALL: dict[str, list[dict[str, Any]]] = {
     "sasrec": [{"width": 16, "blocks": 1, "negatives": 16, "loss": loss}
-               for loss in ("bce", "softmax", "sampled-softmax")] + [GBCE],
+               for loss in ("bce", "softmax", "sampled-softmax")] + [GBCE, {"width": 16, "request_time": True}],
+    "pinrec": [{"width": 16, "blocks": 1, "negatives": 16}],
     "bsarec": [{"width": 16, "blocks": 1}],
     "esasrec": [{"width": 16, "negatives": 16}],
     "bert4rec": [{"width": 32, "blocks": 1, "mask_rate": 0.5}],
     "gru4rec": [{"width": 16, "layers": 2}],
+    "hstu": [{"width": 16, "length": 20, **more} for more in (
+        {"heads": 2, "query_width": 6, "value_width": 8, "request_time": True},
+        {"blocks": 1, "loss": "softmax", "shared_negatives": True, "time_bias": False})],
     "climber-pilot": [{"width": 16, "layers": 1, "negatives": 32, **more} for more in (
         {"mode": "nip", "loss": "softmax"}, {"mode": "mip", "sampler": "in-batch"}, {"mode": "tamip"},
         {"mode": "tamip", "cutoff": "exact", "category": "none"})],
@@ -299,6 +304,45 @@ class Leaky(Averages):
     leak = True
 
 
+class Punctual(Averages):
+    """Sees the time of the request, and says so."""
+
+    information = ["times", "request time"]  # type: ignore[assignment]
+
+    def __init__(self, config: ModelConfig, facts: Facts) -> None:
+        super().__init__(config, facts)
+        self.gaps = nn.Embedding(TIME_BUCKETS, 16)
+
+    def request(self, batch: Sequences) -> Tensor:
+        return batch.asked()
+
+    def hidden(self, batch: Sequences) -> Tensor:
+        return super().hidden(batch) + self.gaps(time_buckets(self.request(batch) - batch.times))
+
+
+class Secretive(Punctual):
+    information = ["times"]  # type: ignore[assignment]
+
+
+class ReadsTwoTimesAhead(Punctual):
+    def request(self, batch: Sequences) -> Tensor:
+        asked = batch.asked()
+        return torch.cat([asked[:, 1:], asked[:, -1:]], 1)
+
+
+class ReadsTheLastRequest(Punctual):
+    """Training rows see when the whole sequence ends."""
+
+    def request(self, batch: Sequences) -> Tensor:
+        asked = batch.asked()
+        return asked.gather(1, (batch.lengths - 1).clamp(min=0)[:, None]).expand_as(asked)
+
+
+class SharesARequest(Punctual):
+    def request(self, batch: Sequences) -> Tensor:
+        return batch.asked() if batch.request_times is None else batch.request_times[0].expand_as(batch.times)
+
+
 class ReadsPadding(Averages):
     def hidden(self, batch: Sequences) -> Tensor:
         return self.mix(self.items(batch.items).mean(1, keepdim=True) + self.items(batch.items))
@@ -346,6 +390,11 @@ class BlindNeural(NeuralRecommender):
     (BlindNeural, "leakage", "on random sequences the loss falls to"),
     (ReadsPadding, "causality", "changing the future of a sequence changes the hidden states of its past"),
     (ReadsPadding, "batches", "a history of "),
+    (Secretive, "information", "scores depend on the request time, which is not declared"),
+    (Secretive, "causality", "changing the future of a sequence changes the hidden states of its past"),
+    (ReadsTwoTimesAhead, "causality", "changing the future of a sequence changes the hidden states of its past"),
+    (ReadsTheLastRequest, "causality", "changing the future of a sequence changes the hidden states of its past"),
+    (SharesARequest, "batches", "the order of the histories in a batch changes their scores"),
     (Explodes, "short sequences", "the training loss became inf"),
     (VectorLoss, "short sequences", "training_loss gave a loss of shape (1,), expected a scalar"),
     (Dozes, "determinism", "scoring the same histories twice gives different scores"),
@@ -354,5 +403,6 @@ def test_a_broken_neural_model_fails(broken: type[Recommender], name: str, messa
     assert failures(broken)[name].startswith(message)
 
 
-def test_the_correct_neural_model_passes() -> None:
-    assert failures(Averages) == {}
+@pytest.mark.parametrize("correct", [Averages, Punctual])
+def test_a_correct_neural_model_passes(correct: type[Recommender]) -> None:
+    assert failures(correct) == {}

@@ -91,6 +91,26 @@ def test_sampled_softmax_equals_a_loop(corrected: bool) -> None:
         torch.testing.assert_close(mine, theirs)
 
 
+@pytest.mark.parametrize("elements", [1, 10**6])
+def test_sampled_softmax_with_negatives_of_each_target_equals_a_loop(monkeypatch: pytest.MonkeyPatch,
+                                                                     elements: int) -> None:
+    monkeypatch.setattr(losses, "CHUNK_ELEMENTS", elements)
+    hidden, items, targets = make(t=150)
+    negatives = torch.randint(23, (150, 6), generator=torch.Generator().manual_seed(1))
+    assert (negatives == targets[:, None]).any()  # accidental hits, and items drawn twice
+    assert (negatives[:, :1] == negatives[:, 1:]).any()
+    total = hidden.new_zeros(())
+    for row, target in enumerate(targets.tolist()):
+        positive = hidden[row] @ items[target]
+        logits = [positive, *(hidden[row] @ items[other] for other in negatives[row].tolist() if other != target)]
+        total = total + torch.logsumexp(torch.stack(logits), 0) - positive
+    plain = total / len(targets)
+    fast = sampled_softmax(hidden, items, targets, negatives)
+    torch.testing.assert_close(fast, plain)
+    for mine, theirs in zip(gradients(fast, hidden, items), gradients(plain, hidden, items), strict=True):
+        torch.testing.assert_close(mine, theirs)
+
+
 @pytest.mark.parametrize("beta", [1.0, 0.3])
 def test_binary_cross_entropy_equals_a_loop(beta: float) -> None:
     hidden, items, targets = make()

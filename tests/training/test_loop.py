@@ -126,6 +126,13 @@ def test_checkpoints_are_data_not_code(data: Split, tmp_path: Path) -> None:
     assert json.loads((tmp_path / "state" / "progress.json").read_text())["epoch"] == 1
 
 
+def test_the_optimizer_is_what_the_settings_say(data: Split) -> None:
+    from cpbench.training.loop import _optimizer
+
+    groups = [_optimizer(build(data), settings(**keys)).param_groups[0] for keys in ({}, {"beta2": 0.98})]
+    assert [group["betas"] for group in groups] == [(0.9, 0.999), (0.9, 0.98)]
+
+
 def test_an_absent_device_is_one_sentence() -> None:
     with pytest.raises(UsageError, match="device 'gpu7' is not available here; use auto, cpu or cuda"):
         choose_device("gpu7")
