@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from cpbench.data.protocol import Split
 from cpbench.models.base import Facts, ModelConfig, Sequences
-from cpbench.models.layers import Dropout, attend, merge_heads, split_heads
+from cpbench.models.layers import Dropout, SelfAttention, from_the_end
 from cpbench.models.losses import sampled_softmax, uniform_negatives
 from cpbench.models.sequence import SequenceModel
 
@@ -75,10 +75,8 @@ class Block(nn.Module):
     def __init__(self, config: PinRecConfig) -> None:
         super().__init__()
         width = config.width
-        self.heads = config.heads
         self.attention_norm = nn.LayerNorm(width)
-        self.query_key_value = nn.Linear(width, 3 * width)
-        self.output = nn.Linear(width, width)
+        self.attention = SelfAttention(width, config.heads)
         self.dropout = Dropout(config.dropout)
         self.feed_forward = nn.Sequential(
             nn.LayerNorm(width), nn.Linear(width, config.feed_forward * width), nn.GELU(), Dropout(config.dropout),
@@ -86,9 +84,7 @@ class Block(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """[B, L, D] -> [B, L, D]."""
-        query, key, value = (split_heads(part, self.heads)
-                             for part in self.query_key_value(self.attention_norm(x)).chunk(3, dim=-1))
-        x = x + self.dropout(self.output(merge_heads(attend(query, key, value))))
+        x = x + self.dropout(self.attention(self.attention_norm(x)))
         return x + self.feed_forward(x)
 
 
@@ -102,8 +98,6 @@ class PinRec(SequenceModel):
 
     def __init__(self, config: PinRecConfig, facts: Facts) -> None:
         super().__init__(config, facts)
-        if config.width % config.heads:
-            raise ValueError(f"width {config.width} is not a multiple of heads {config.heads}")
         width = config.width
         self.items = nn.Embedding(facts.n_items, width)
         self.positions = nn.Embedding(config.length, width)
@@ -135,11 +129,10 @@ class PinRec(SequenceModel):
         return F.normalize(self.items.weight, dim=1)
 
     def hidden(self, batch: Sequences) -> Tensor:
-        # positions count from the end of the sequence, as left padding would have it
-        position = torch.arange(batch.items.shape[1], device=self.device) - batch.lengths[:, None]
+        position = from_the_end(batch.lengths, batch.items.shape[1], self.config.length)
         # of unit size in every column, so that position and time start as small additions
         x = F.normalize(self.items(batch.items), dim=2) * self.config.width**0.5
-        x = self.dropout(x + self.positions(position % self.config.length) + self.times(batch.times))
+        x = self.dropout(x + self.positions(position) + self.times(batch.times))
         for block in self.blocks:
             x = block(x)
         return F.normalize(self.head(self.norm(x)), dim=2)

@@ -42,12 +42,12 @@ def hidden_slowly(model: PinRec, items: list[int], times: list[int]) -> list[tor
         x.append(vector / vector.norm() * math.sqrt(width) + time_slowly(model, times, place)
                  + model.positions.weight[model.config.length - length + place])
     for block in model.blocks:
-        parts = [block.query_key_value(norm(row, block.attention_norm)).chunk(3) for row in x]
+        parts = [block.attention.query_key_value(norm(row, block.attention_norm)).chunk(3) for row in x]
         after = []
         for q in range(length):
             weights = torch.softmax(torch.stack([parts[q][0] @ parts[j][1] / math.sqrt(width)
                                                  for j in range(q + 1)]), 0)
-            after.append(x[q] + block.output(sum(weight * parts[j][2] for j, weight in enumerate(weights))))
+            after.append(x[q] + block.attention.output(sum(weight * parts[j][2] for j, weight in enumerate(weights))))
         x = [row + block.feed_forward(row) for row in after]
     heads = [model.head(norm(row, model.norm)) for row in x]
     return [head / head.norm() for head in heads]
