@@ -131,7 +131,7 @@ def sampled_softmax(hidden: Tensor, items: Tensor, targets: Tensor, negatives: T
     """Mean cross-entropy of each target against sampled negatives (Climber-Pilot, L^(k); logQ: Bengio & Senecal 2008).
 
     hidden [T, D], items [N, D], targets int64 [T]. Negatives int64 [S] are shared by all targets; int64 [T, S] belong
-    to one target each, are uniform draws (no logQ) and cost 13 times as much (docs/hstu.md). log_expected [N] is the
+    to one target each, are uniform draws (no logQ) and cost 10 times as much (docs/hstu.md). log_expected [N] is the
     log of each item's expected count among the negatives, subtracted from their logits (None for uniform draws, where
     it is constant).
     A negative that equals the row's target is removed from that row.

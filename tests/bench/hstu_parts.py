@@ -16,6 +16,7 @@ from cpbench.models.losses import full_softmax, sampled_softmax
 from cpbench.training import allocator
 
 USERS, LENGTH, WIDTH = 128, 200, 50
+ML_1M_TARGETS = 647_430  # of an epoch at length 200, leave-one-out
 
 
 def milliseconds(run: Callable[[], torch.Tensor]) -> float:
@@ -74,12 +75,25 @@ def losses(n_items: int, targets_per_batch: int = 4096, count: int = 128) -> Non
         print(f"{n_items:6} items, {name:35} {milliseconds(run):7.0f}")
 
 
-def model() -> None:
-    """One training step of the recipe `paper`, on sequences that are all full."""
-    whole = HSTU(HSTUConfig(request_time=True), Facts(3_416, {}))
+def steps() -> None:
+    """Training steps on full sequences; an epoch of ML-1M has ML_1M_TARGETS targets, and some padding."""
+    paper, softmax = HSTUConfig(request_time=True), HSTUConfig(request_time=True, loss="softmax")
     batch = Sequences(torch.randint(3_416, (USERS, LENGTH + 1)),
                       torch.randint(0, 90_000, (USERS, LENGTH + 1)).cumsum(1), torch.full((USERS,), LENGTH + 1))
-    print(f"one step of the whole model                {milliseconds(lambda: whole.training_loss(batch)[0]):7.0f}")
+    for name, config, low in (
+            ("paper", paper, False),
+            ("paper, shared negatives", paper.model_copy(update={"shared_negatives": True}), False),
+            ("full softmax", softmax, False), ("full softmax, bfloat16", softmax, True),
+            ("large", paper.model_copy(update={"blocks": 8, "heads": 2, "query_width": 25, "value_width": 25}), False)):
+        model = HSTU(config, Facts(3_416, {}))
+
+        def step(model: HSTU = model, low: bool = low) -> torch.Tensor:
+            with torch.autocast("cpu", torch.bfloat16, enabled=low):
+                return model.training_loss(batch)[0]
+
+        spent = milliseconds(step)
+        epoch = spent / 1000 * ML_1M_TARGETS / (USERS * LENGTH)
+        print(f"one step, {name:32} {spent:7.0f}, an epoch of ML-1M {epoch:4.0f} s", flush=True)
 
 
 if __name__ == "__main__":
@@ -89,4 +103,4 @@ if __name__ == "__main__":
     attention()
     losses(3_416)
     losses(12_101)
-    model()
+    steps()
