@@ -21,7 +21,7 @@ from cpbench.models.base import Histories, ModelConfig, NeuralRecommender, Recom
 from cpbench.models.examination import LEARNING_RATE, CheckError, Examination, require, rows, same, scores_of, step
 from cpbench.models.sequence import SequenceModel
 
-INFORMATION = {"times", "request time", "categories", "text", "condition"}
+INFORMATION = {"user", "times", "request time", "categories", "text", "condition"}
 LISTS = [[], [4], [4, 4], [9, 2, 7], list(range(12)), [3, 1, 4, 1, 5, 9, 2, 6, 5, 3, 5, 8] * 2]
 
 
@@ -80,6 +80,9 @@ def check_information(examination: Examination) -> None:
     later = replace(histories, request_times=histories.offsets[1:] * 1_000_000)
     if "request time" not in declared:
         require(same(answer, scores_of(model, later)), "scores depend on the request time, which is not declared")
+    if "user" not in declared:
+        known = replace(histories, users=torch.arange(len(histories)))
+        require(same(answer, scores_of(model, known)), "scores depend on the user, which is not declared")
     if "times" not in declared:
         clock = np.arange(data.n_interactions) * 60 + synthetic.START
         stretched = examination.fitted(replace(data, times=clock))
