@@ -35,11 +35,27 @@ def require() -> None:
     except Exception as error:  # an installation of other versions may fail in any way
         raise UsageError(f"RecBole is installed but does not import ({type(error).__name__}: {error}): {INSTALL}"
                          ) from error
-    # it would write log_tensorboard/ into the working folder, and some models print, which would spoil --json
-    modules[-1].trainer.get_tensorboard = lambda logger: _Silent()
+    if not hasattr(modules[0], "cured"):
+        _cure()
+        modules[0].cured = True  # type: ignore[attr-defined]
+
+
+def _cure() -> None:
+    """What cannot be helped from outside: three habits, each in RecBole's own modules."""
+    trainer, transform = sys.modules["recbole.trainer.trainer"], sys.modules["recbole.data.transform"]
+    # it would write log_tensorboard/ into the working folder
+    trainer.__dict__["get_tensorboard"] = lambda logger: _Silent()
+    # some models print, which would spoil --json
     for name, module in list(sys.modules.items()):
         if name.startswith("recbole.model."):
             module.__dict__["print"] = lambda *_, **__: None
+    # it would look for ever for an item that is not in a history that holds them all
+    sample = transform.MaskItemSequence._neg_sample
+
+    def sample_if_there_is_one(self: Any, held: list[int], n_items: int) -> int:
+        return sample(self, held if len({*held} - {0}) < n_items - 1 else [], n_items)
+
+    transform.MaskItemSequence._neg_sample = sample_if_there_is_one
 
 
 class _Silent:

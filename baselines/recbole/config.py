@@ -48,7 +48,8 @@ def config_class(member: str) -> type[RecBoleConfig]:
 def _defaults(member: str) -> dict[str, Any]:
     import recbole
     import yaml
-    from cpbench.baselines.recbole.bridge import Numbers
+
+    from .bridge import Numbers
 
     path = Path(recbole.__file__).parent / "properties" / "model" / f"{member}.yaml"
     found = yaml.load(path.read_text(encoding="utf-8"), Loader=Numbers)

@@ -3,10 +3,11 @@
 from functools import cache
 from typing import Any
 
-from cpbench.baselines.recbole import compatibility
 from cpbench.errors import UsageError, unknown
 from cpbench.models.base import Recommender
 from cpbench.models.family import Family
+
+from . import compatibility
 
 REFUSED = {
     "DIN": "it ranks candidates that are given to it, not a whole catalogue",
@@ -63,8 +64,9 @@ def _sequential() -> dict[str, type]:
 
 def _other_kind(name: str) -> str:
     """``general``, ``context-aware``, ...: of which kind the model is that is not sequential; empty: there is none."""
-    import recbole.model
     from importlib import import_module
+
+    import recbole.model
 
     for kind in ("general", "context_aware", "knowledge_aware"):
         with compatibility.undisturbed():
@@ -75,8 +77,8 @@ def _other_kind(name: str) -> str:
 
 @cache
 def _class_of(member: str) -> type[Recommender]:
-    from cpbench.baselines.recbole.config import config_class
-    from cpbench.baselines.recbole.model import RecBoleModel
+    from .config import config_class
+    from .model import RecBoleModel
 
     attributes: dict[str, Any] = {"member": member, "name": f"recbole:{member}", "Config": config_class(member),
                                   "__module__": RecBoleModel.__module__, "__doc__": RecBoleModel.__doc__}

@@ -11,11 +11,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from cpbench.baselines.recbole.compatibility import undisturbed
-from cpbench.baselines.recbole.config import RecBoleConfig
 from cpbench.data.protocol import Split
 from cpbench.errors import CpbenchError, UsageError, unknown
 from cpbench.models.base import Facts, Histories, Recommender
+
+from .compatibility import undisturbed
+from .config import RecBoleConfig
 
 WITH_USERS = ("Caser", "FOSSIL", "FPMC", "HGN", "HRM", "NPE", "SHAN", "TransRec")
 """Members with a vector for each user; whom they do not know is RecBole's user 0, the padding."""
@@ -57,8 +58,9 @@ class RecBoleModel(Recommender):
 
     def fit(self, split: Split, seed: int) -> list[dict[str, Any]]:
         """Raises UsageError where these settings or data are not for this model, CpbenchError when the loss is NaN."""
-        from cpbench.baselines.recbole import bridge
         from recbole.trainer import Trainer
+
+        from . import bridge
 
         trained = split.train_mask()
         users, items = split.dataset.user_of_interaction()[trained], split.dataset.items[trained].astype(np.int64)
@@ -98,7 +100,7 @@ class RecBoleModel(Recommender):
         return curve
 
     def _settings(self, **more: Any) -> Any:
-        from cpbench.baselines.recbole.bridge import Settings
+        from .bridge import Settings
 
         values = self.config.model_dump()
         if self._takes_features:
@@ -107,16 +109,11 @@ class RecBoleModel(Recommender):
             values["train_neg_sample_args"] = None
         values |= {"metrics": ["NDCG"], "topk": [min(10, self.facts.n_items)], "use_gpu": self.device.type == "cuda",
                    "valid_metric": f"NDCG@{min(10, self.facts.n_items)}", "metric_decimal_place": 12, **more}
-        settings = Settings(self.member, values, self.device)
-        if settings["transform"] == "mask_itemseq" and self.facts.n_items <= self.config.MAX_ITEM_LIST_LENGTH:
-            raise UsageError(f"{self.name} draws items that are not in a history, so that a catalogue of "
-                             f"{self.facts.n_items} is too small for MAX_ITEM_LIST_LENGTH = "
-                             f"{self.config.MAX_ITEM_LIST_LENGTH}")
-        return settings
+        return Settings(self.member, values, self.device)
 
     def _build(self, settings: Any, data: Any) -> Any:
         """The model of RecBole, untrained; its constructor's complaints are about the settings."""
-        from cpbench.baselines.recbole.bridge import construct_transform
+        from .bridge import construct_transform
 
         construct_transform(settings)  # it leaves names of columns in the settings, which BERT4Rec reads
         try:
@@ -126,7 +123,7 @@ class RecBoleModel(Recommender):
             raise UsageError(f"{self.name} cannot be built with these settings: {reason}") from error
 
     def score(self, histories: Histories) -> Tensor:
-        from cpbench.baselines.recbole.bridge import interaction
+        from .bridge import interaction
 
         with undisturbed(), torch.no_grad():
             self.model.eval()
@@ -140,7 +137,7 @@ class RecBoleModel(Recommender):
         return {"popularity": self.popularity, "n_users": torch.tensor(self.n_users), **weights}
 
     def load_tensors(self, tensors: dict[str, Tensor]) -> None:
-        from cpbench.baselines.recbole.bridge import Prepared
+        from .bridge import Prepared
 
         self.popularity, self.n_users = tensors["popularity"], int(tensors["n_users"])
         pair = np.zeros(2, np.int64)  # a dataset must hold something; only training looks at it

@@ -27,7 +27,8 @@ def circumstances(device: torch.device, libraries: tuple[str, ...] = ()) -> dict
     """The fields of a RunRecord that do not depend on the run, `finished` being now; `libraries` are what a model
     needs beside the core."""
     commit, dirty = source()
-    return {"versions": versions() | {name: metadata.version(name) for name in libraries}, "machine": machine(device), "commit": commit, "dirty": dirty,
+    more = {name: metadata.version(name) for name in libraries}
+    return {"versions": versions() | more, "machine": machine(device), "commit": commit, "dirty": dirty,
             "command": command_line(), "finished": utc_now()}
 
 

@@ -183,7 +183,7 @@ class Recommender(ABC):
         `condition`."""
         return []
 
-    def place(self, device: torch.device) -> None:
+    def place(self, device: torch.device) -> None:  # noqa: B027 (a model need not care)
         """Fit and score on `device`, for models that can; the others stay where they are."""
 
     def fit(self, split: Split, seed: int) -> list[dict[str, Any]] | None:

@@ -6,7 +6,7 @@ A second group holds families: the models of another library, each called ``FAMI
 import re
 from functools import cache
 from importlib.metadata import EntryPoint, entry_points
-from typing import TypeVar
+from typing import Any
 
 from cpbench.errors import UsageError, unknown
 from cpbench.models.base import Recommender
@@ -14,7 +14,6 @@ from cpbench.models.family import Family
 
 GROUP = "cpbench.models"
 FAMILIES = "cpbench.families"
-Kind = TypeVar("Kind", Recommender, Family)
 
 
 @cache
@@ -35,7 +34,8 @@ def family_names() -> list[str]:
 def family_class(name: str) -> type[Family]:
     """The family registered under `name`. Raises UsageError for a package that does not import."""
     entry = _entries(FAMILIES)[name]
-    return _load(entry, f"family {name!r} ({entry.value})", Family)
+    found: type[Family] = _load(entry, f"family {name!r} ({entry.value})", Family)
+    return found
 
 
 def model_class(name: str) -> type[Recommender]:
@@ -48,7 +48,8 @@ def model_class(name: str) -> type[Recommender]:
         return family_class(family).member(member)
     if name not in _entries():
         raise unknown("model", name, [*model_names(), *(f"{family}:NAME" for family in family_names())])
-    return _load(_entries()[name], f"model {name!r} ({_entries()[name].value})", Recommender)
+    found: type[Recommender] = _load(_entries()[name], f"model {name!r} ({_entries()[name].value})", Recommender)
+    return found
 
 
 def find_class(reference: str) -> type[Recommender]:
@@ -57,7 +58,8 @@ def find_class(reference: str) -> type[Recommender]:
         return model_class(reference)
     if not re.fullmatch(r"[\w.]+:[\w.]+", reference):
         raise UsageError(f"{reference!r} is neither a registered model nor of the form PACKAGE.MODULE:CLASS")
-    return _load(EntryPoint(reference, reference, GROUP), f"{reference!r}", Recommender)
+    found: type[Recommender] = _load(EntryPoint(reference, reference, GROUP), f"{reference!r}", Recommender)
+    return found
 
 
 def distribution(name: str) -> str:
@@ -66,7 +68,7 @@ def distribution(name: str) -> str:
     return found.name if found else "unknown"
 
 
-def _load(entry: EntryPoint, label: str, kind: type[Kind]) -> type[Kind]:
+def _load(entry: EntryPoint, label: str, kind: type) -> Any:
     try:
         found = entry.load()
     except Exception as error:  # another package's import may fail in any way
