@@ -122,7 +122,9 @@ def interaction(config: Settings, histories: Histories) -> Interaction:
     items[:, :padded.items.shape[1]] = (padded.items + 1) * padded.real()
     users = torch.zeros(len(histories), dtype=torch.int64) if histories.users is None else histories.users + 1
     lengths = padded.lengths.clamp(min=1)
-    found = Interaction({config["USER_ID_FIELD"]: users, config["ITEM_ID_FIELD"] + config["LIST_SUFFIX"]: items,
+    # GRU4RecCPR and SASRecCPR ask for a target when they rank, for a loss that they throw away: any item will do
+    found = Interaction({config["USER_ID_FIELD"]: users, config["ITEM_ID_FIELD"]: torch.ones_like(users),
+                         config["ITEM_ID_FIELD"] + config["LIST_SUFFIX"]: items,
                          config["ITEM_LIST_LENGTH_FIELD"]: lengths})
     if config["transform"] == "inverse_itemseq":  # the one transform that is not for training only
         found = construct_transform(config)(None, found)
@@ -130,9 +132,13 @@ def interaction(config: Settings, histories: Histories) -> Interaction:
 
 
 def training_data(config: Settings, dataset: Prepared) -> TrainDataLoader:
+    """RecBole's own loader, with its sampler where the loss needs negatives. Raises UsageError where none exist."""
     negatives = config["train_neg_sample_args"]
     sampler = None
     if negatives["distribution"] != "none":
+        if dataset.item_num < 3:  # the padding is one of them; RecBole would look for ever
+            raise UsageError(f"recbole:{config['model']} learns from items that were not taken: a catalogue of one has "
+                             "none")
         sampler = RepeatableSampler(["train"], dataset, negatives["distribution"], negatives["alpha"])
         sampler = sampler.set_phase("train")
     return TrainDataLoader(config, dataset, sampler, shuffle=config["shuffle"])

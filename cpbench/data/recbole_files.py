@@ -105,7 +105,7 @@ def _header(path: Path) -> dict[str, str]:
         raise UsageError(f"{path} is empty")
     header: dict[str, str] = {}
     for field in fields:
-        name, _, kind = field.rpartition(":")
+        name, _, kind = field.partition(":")
         if not name or kind not in TYPES:
             raise UsageError(f"{path}: {field!r} in the header is not NAME:TYPE with one of the types "
                              f"{', '.join(TYPES)}; tabs separate columns, as in user_id:token<tab>item_id:token")
@@ -119,13 +119,15 @@ def export(dataset: Dataset, folder: Path, force: bool = False) -> list[Path]:
     """Write ``folder/NAME.inter`` and ``NAME.item``, with the original ids; both or none.
 
     Reading them again gives the same Dataset, except for items and users without any interaction. Raises UsageError
-    when the files are there already, CpbenchError when they cannot be written.
+    when the files are there already or an attribute cannot be named, CpbenchError when they cannot be written.
     """
     paths = [folder / f"{dataset.name}.{kind}" for kind in ("inter", "item")]
     for path in paths:
         if path.exists() and not force:
             raise UsageError(f"{path} exists already (--force writes it again)")
     table = dataset.item_table
+    if odd := [name for name in dataset.attribute_names if ":" in name]:
+        raise UsageError(f"RecBole cannot read a column called {odd[0]!r}: the colon sets off the type")
     users = dataset.user_ids.cast(pl.String).gather(dataset.user_of_interaction())
     interactions = pl.DataFrame({"user_id:token": users, "item_id:token": table["id"].gather(dataset.items),
                                  "timestamp:float": dataset.times})
