@@ -82,8 +82,7 @@ def test_export_and_download_again(tmp_path: Path) -> None:
     again = cpbench(tmp_path, "download", "again", "--from", "tiny/tiny.inter", "--json")
     assert again.returncode == 0, again.stderr
     assert json.loads(again.stdout)["datasets"][0]["counts"] == {"users": 40, "items": 30, "interactions": 480}
-    assert "tiny.inter exists already" in refused(cpbench(tmp_path, "export-data", "tiny", "--format", "recbole"), 2)
-    assert "unknown format 'csv'; Known: recbole" in refused(cpbench(tmp_path, "export-data", "tiny", "--format", "csv"),
-                                                             2)
+    for form, sentence in (("recbole", "tiny.inter exists already"), ("csv", "unknown format 'csv'; Known: recbole")):
+        assert sentence in refused(cpbench(tmp_path, "export-data", "tiny", "--format", form), 2)
     said = refused(cpbench(tmp_path, "download", "x", "--from", "x.inter", "--columns", "user=u,item=i,time=t"), 2)
     assert said == "x.inter names its columns itself: leave --columns out"
