@@ -13,7 +13,7 @@ from torch import Tensor
 
 from cpbench.data.protocol import Split
 from cpbench.errors import CpbenchError, UsageError, unknown
-from cpbench.models.base import Facts, Histories, Recommender
+from cpbench.models.base import Facts, Histories, ModelConfig, Recommender
 
 from .compatibility import undisturbed
 from .config import RecBoleConfig
@@ -44,6 +44,11 @@ class RecBoleModel(Recommender):
         for feature in getattr(config, "selected_features", []):
             if feature not in facts.attributes:
                 raise unknown("item attribute in selected_features", feature, facts.attributes)
+
+    @classmethod
+    def for_examination(cls) -> ModelConfig:
+        """RecBole's defaults are for real data: a few dozen users would get one step an epoch."""
+        return cls.Config(epochs=40, train_batch_size=64, learning_rate=0.01, MAX_ITEM_LIST_LENGTH=20)  # type: ignore[call-arg]
 
     @property
     def information(self) -> list[str]:

@@ -177,6 +177,11 @@ class Recommender(ABC):
         """The class of the stage that teaches this model to obey conditions; None when it has none."""
         return None
 
+    @classmethod
+    def for_examination(cls) -> ModelConfig:
+        """Settings under which a made-up dataset of a few dozen users is learnt within seconds (`check-model`)."""
+        return cls.Config()
+
     @property
     def information(self) -> list[str]:
         """The information budget beside item ids: any of `user`, `times`, `request time`, `categories`, `text`,

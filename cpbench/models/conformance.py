@@ -34,12 +34,13 @@ class Check(NamedTuple):
 
 
 def check(model_class: type[Recommender], config: ModelConfig | None = None, steps: int = 60) -> list[Check]:
-    """Run every check on `model_class` built from `config` (default: its Config's defaults).
+    """Run every check on `model_class` built from `config` (default: its `for_examination`, which is its Config's
+    defaults unless it says otherwise).
 
     `steps`: of gradient descent where a gradient-trained model must show that it learns.
     """
     try:
-        examination = Examination(model_class, config or model_class.Config(), steps)
+        examination = Examination(model_class, config or model_class.for_examination(), steps)
     except ValidationError as error:
         return [Check("config", False, f"Config needs values without defaults: {_one_line(error)}")]
     return [_run(name, function, examination) for name, function in CHECKS.items()]
