@@ -2,7 +2,7 @@
 
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
@@ -19,7 +19,9 @@ EPILOG = """Examples:
 
 `cpbench download ml-1m --from /media/mirror`  from a folder laid out as GROUP/OFFICIAL-NAME
 
-`cpbench download shop --from clicks.csv --columns user=visitor,item=product,time=clicked_at`  your own data"""
+`cpbench download shop --from clicks.csv --columns user=visitor,item=product,time=clicked_at`  your own data
+
+`cpbench download shop --from shop.inter`  RecBole's atomic files, shop.item beside it"""
 
 
 def command(
@@ -28,7 +30,7 @@ def command(
     source: Annotated[str | None, typer.Option(
         "--from", metavar="PATH-or-URL",
         help="A mirror (folder or address, laid out as GROUP/OFFICIAL-NAME; or set CPBENCH_MIRROR), a single file, "
-             "or your own .csv or .parquet.")] = None,
+             "or your own .csv, .parquet or .inter.")] = None,
     columns: Annotated[str | None, typer.Option(
         "--columns", metavar="user=U,item=I,time=T", help="Your own data: which column is what.")] = None,
     items: Annotated[Path | None, typer.Option(
@@ -51,9 +53,13 @@ def command(
     if listing:
         _list(output, mirror)
         return
-    if columns is not None:
+    atomic = source is not None and source.lower().endswith(".inter")  # its header says which column is what
+    if atomic and columns is not None:
+        raise UsageError(f"{source} names its columns itself: leave --columns out")
+    if columns is not None or atomic:
         if not names or len(names) != 1:
-            raise UsageError("your own data need one name: cpbench download NAME --from FILE --columns ...")
+            more = "" if atomic else " --columns ..."
+            raise UsageError(f"your own data need one name: cpbench download NAME --from FILE{more}")
         outcomes = [_own(output, names[0], source, columns, items, time_unit, k_core, force)]
     else:
         if items is not None or k_core or time_unit != "s":
@@ -93,16 +99,17 @@ def _public(output: Output, names: list[str], source: str | None, force: bool, s
     return outcomes
 
 
-def _own(output: Output, name: str, source: str | None, columns: str, items: Path | None, time_unit: str, k_core: int,
-         force: bool) -> "Outcome":
+def _own(output: Output, name: str, source: str | None, columns: str | None, items: Path | None, time_unit: str,
+         k_core: int, force: bool) -> "Outcome":
     from cpbench.data import catalogue
     from cpbench.data.download import Outcome, locked
-    from cpbench.data.timestamps import PER_SECOND
+    from cpbench.data.recbole_files import prepare_atomic
+    from cpbench.data.timestamps import PER_SECOND, Unit
     from cpbench.data.user_files import check_name, parse_columns, prepare_own
     from cpbench.errors import UsageError, unknown
 
     check_name(name)
-    roles = parse_columns(columns)
+    roles = None if columns is None else parse_columns(columns)
     if source is None:
         raise UsageError("your own data lie in a file: add --from FILE (.csv or .parquet)")
     if time_unit not in PER_SECOND:
@@ -111,7 +118,9 @@ def _own(output: Output, name: str, source: str | None, columns: str, items: Pat
         if catalogue.is_ready(name) and not force:
             output.note(f"{name}: already prepared (--force does it again)")
             return Outcome(name, "ready", catalogue.manifest(name))
-        dataset = prepare_own(name, Path(source).expanduser(), roles, items, time_unit, k_core)  # type: ignore[arg-type]
+        path, unit = Path(source).expanduser(), cast(Unit, time_unit)
+        dataset = (prepare_atomic(name, path, items, unit, k_core) if roles is None
+                   else prepare_own(name, path, roles, items, unit, k_core))
         dataset.save(catalogue.prepared_folder(name))
     if lonely := dataset.manifest["users_with_one_interaction"]:
         output.note(f"{name}: {lonely:,} of {dataset.n_users:,} users have a single interaction; they are kept, "
@@ -119,6 +128,8 @@ def _own(output: Output, name: str, source: str | None, columns: str, items: Pat
     if not dataset.manifest["exclude_seen"]:
         output.note(f"{name}: {dataset.manifest['repeat_share']:.1%} of the interactions repeat an item of the same "
                     "user, so seen items stay in the ranking by default")
+    for warning in dataset.manifest["warnings"]:
+        output.warn(warning)
     return Outcome(name, "prepared", catalogue.manifest(name), dataset.manifest["warnings"])
 
 

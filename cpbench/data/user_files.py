@@ -5,7 +5,7 @@ CSV is read as text and converted here, so that every refusal can name the file,
 
 import csv
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import polars as pl
@@ -35,10 +35,23 @@ def prepare_own(name: str, path: Path, columns: Mapping[str, str], items: Path |
     """
     check_name(name)
     raw = read_interactions(path, columns, unit)
-    table = None if items is None else read_items(items, unit)
-    if table is not None and not raw["item"].is_in(table["id"].implode()).any():
+    if items is None:
+        return own_dataset(name, raw, None, {"interactions": path}, k_core)
+    table = read_items(items, unit)
+    check_described(raw, path, table, items)
+    return own_dataset(name, raw, table, {"interactions": path, "items": items}, k_core)
+
+
+def check_described(raw: pl.DataFrame, path: Path, table: pl.DataFrame, items: Path) -> None:
+    """Raise UsageError unless the file `items` describes some item of the interactions."""
+    if not raw["item"].is_in(table["id"].implode()).any():
         raise UsageError(f"{items} describes none of the items of {path}: its ids look like {table['id'][0]!r}, "
                          f"those of the interactions like {raw['item'][0]!r}")
+
+
+def own_dataset(name: str, raw: pl.DataFrame, table: pl.DataFrame | None, files: Mapping[str, Path], k_core: int,
+                warnings: Sequence[str] = ()) -> Dataset:
+    """The dataset of the interactions `raw` and the items `table`; `files` says by role where they came from."""
     described = pl.DataFrame(schema={"id": pl.String, "title": pl.String}) if table is None else table
     repeats = 1 - raw.select("user", "item").n_unique() / raw.height
     return assemble(name, raw, lambda _: described, Filters(k_core=k_core), {
@@ -50,8 +63,8 @@ def prepare_own(name: str, path: Path, columns: Mapping[str, str], items: Path |
         "exclude_seen": repeats < REPEATS,
         "sources": [{"role": role, "file": file.name, "from": str(file), "bytes": file.stat().st_size,
                      "checksum": fetch.checksum(file)}
-                    for role, file in (("interactions", path), ("items", items)) if file is not None],
-        "warnings": [],
+                    for role, file in files.items()],
+        "warnings": list(warnings),
     })
 
 
@@ -88,7 +101,7 @@ def read_interactions(path: Path, columns: Mapping[str, str], unit: Unit) -> pl.
     frame, place = _read(path, list(columns.values()))
     users, items, times = (frame[columns[role]] for role in ROLES)
     exact = microseconds(times, unit, place)
-    return pl.DataFrame({"user": _ids(users, place), "item": _ids(items, place), "time": exact // MICRO,
+    return pl.DataFrame({"user": ids(users, place), "item": ids(items, place), "time": exact // MICRO,
                          "fraction": exact % MICRO})
 
 
@@ -98,11 +111,8 @@ def read_items(path: Path, unit: Unit) -> pl.DataFrame:
     if "id" not in frame.columns:
         raise UsageError(f"{path} has no column 'id' (it has {', '.join(frame.columns)}): the items' file needs one "
                          "that holds the same ids as the interactions")
-    ids = _ids(frame["id"], place)
-    if ids.is_duplicated().any():
-        row = int(ids.is_duplicated().arg_max() or 0)
-        raise UsageError(f"{place(row)}: item {ids[row]!r} occurs more than once")
-    columns: dict[str, pl.Series] = {"id": ids, "title": pl.Series([None] * len(ids), dtype=pl.String)}
+    columns: dict[str, pl.Series] = {"id": unique_ids(frame["id"], place),
+                                     "title": pl.Series([None] * frame.height, dtype=pl.String)}
     for name in frame.columns:
         if name == "title":
             columns[name] = frame[name].cast(pl.String)
@@ -125,14 +135,24 @@ def _values(column: pl.Series, path: Path) -> pl.Series:
     return trimmed.list.eval(pl.element().filter(pl.element() != "")).fill_null([])
 
 
-def _ids(column: pl.Series, place: Place) -> pl.Series:
+def unique_ids(column: pl.Series, place: Place) -> pl.Series:
+    """`ids`; raises UsageError also where one occurs more than once."""
+    found = ids(column, place)
+    if found.is_duplicated().any():
+        row = int(found.is_duplicated().arg_max() or 0)
+        raise UsageError(f"{place(row)}: item {found[row]!r} occurs more than once")
+    return found
+
+
+def ids(column: pl.Series, place: Place) -> pl.Series:
+    """The column as text. Raises UsageError, naming the row, where one is missing."""
     if column.dtype.is_nested():
         raise UsageError(f"{place(0)}: {column.name} is of type {column.dtype}, not an id")
-    ids = column.cast(pl.String)
-    empty = ids.is_null() | (ids == "")
+    found = column.cast(pl.String)
+    empty = found.is_null() | (found == "")
     if empty.any():
         raise UsageError(f"{place(int(empty.arg_max() or 0))}: {column.name} is missing")
-    return ids
+    return found
 
 
 def _read(path: Path, wanted: list[str] | None = None) -> tuple[pl.DataFrame, Place]:
@@ -154,7 +174,7 @@ def _read(path: Path, wanted: list[str] | None = None) -> tuple[pl.DataFrame, Pl
             frame = (pl.read_csv(path, columns=wanted, infer_schema=False, encoding="utf8") if kind == ".csv"
                      else pl.read_parquet(path, columns=wanted))
     except pl.exceptions.PolarsError as error:
-        raise (_malformed(path) if kind == ".csv" else None) or UsageError(
+        raise (malformed(path) if kind == ".csv" else None) or UsageError(
             f"{path} is not a readable {kind[1:]} file: {str(error).splitlines()[0]}") from error
     if frame.is_empty():
         raise UsageError(f"{path} holds no rows")
@@ -168,11 +188,11 @@ def _header(path: Path) -> list[str]:
         raise UsageError(f"{path} is empty") from None
 
 
-def _malformed(path: Path) -> UsageError | None:
-    """Find the first line that does not fit the header; only ever run on a file that is known to be bad."""
+def malformed(path: Path, delimiter: str = ",") -> UsageError | None:
+    """The first line that does not fit the header: slow, only ever run on a file that looks bad."""
     try:
         with path.open(encoding="utf-8", newline="") as stream:
-            rows = csv.reader(stream)
+            rows = csv.reader(stream, delimiter=delimiter)
             width = len(next(rows))
             for row in rows:
                 if len(row) != width:

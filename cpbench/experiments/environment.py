@@ -7,6 +7,7 @@ import subprocess
 import sys
 from datetime import UTC, datetime
 from functools import cache
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -22,10 +23,12 @@ def utc_now() -> str:
     return datetime.now(UTC).isoformat(timespec="seconds")
 
 
-def circumstances(device: torch.device) -> dict[str, Any]:
-    """The fields of a RunRecord that do not depend on the run, `finished` being now."""
+def circumstances(device: torch.device, libraries: tuple[str, ...] = ()) -> dict[str, Any]:
+    """The fields of a RunRecord that do not depend on the run, `finished` being now; `libraries` are what a model
+    needs beside the core."""
     commit, dirty = source()
-    return {"versions": versions(), "machine": machine(device), "commit": commit, "dirty": dirty,
+    more = {name: metadata.version(name) for name in libraries}
+    return {"versions": versions() | more, "machine": machine(device), "commit": commit, "dirty": dirty,
             "command": command_line(), "finished": utc_now()}
 
 

@@ -8,7 +8,7 @@ from cpbench.data.dataset import Attribute
 from cpbench.errors import CpbenchError
 from cpbench.experiments.recipes import DEFAULTS, recipe_names
 from cpbench.models.base import Facts, NeuralRecommender, Recommender
-from cpbench.models.registry import distribution, model_class, model_names
+from cpbench.models.registry import distribution, family_class, family_names, model_class, model_names
 
 
 @dataclass(frozen=True)
@@ -26,8 +26,16 @@ class ModelSummary:
 
 
 def registered_models() -> list[ModelSummary]:
-    """Every registered model, by name. One that is broken does not hide the others."""
-    return [_summary(name) for name in model_names()]
+    """Every registered model, then every family, by name. One that is broken does not hide the others."""
+    return [*map(_summary, model_names()), *map(_family, family_names())]
+
+
+def _family(name: str) -> ModelSummary:
+    try:
+        found = family_class(name)
+        return ModelSummary(f"{name}:NAME", distribution(name), found.describe(), found.information, found.trained_by)
+    except CpbenchError as error:
+        return ModelSummary(f"{name}:NAME", distribution(name), error=" ".join(str(error).split()))
 
 
 def _summary(name: str) -> ModelSummary:

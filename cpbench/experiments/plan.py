@@ -72,8 +72,16 @@ class Cell:
 
 
 def run_folder(results: Path, dataset: str, protocol: Protocol, model: str, run: str) -> Path:
-    parts = (dataset, protocol_name(protocol), model, run)
-    return results.joinpath(*(re.sub(r"[^\w.,=+-]", "_", part) for part in parts))
+    return results.joinpath(*map(folder_name, (dataset, protocol_name(protocol), model, run)))
+
+
+def folder_name(text: str) -> str:
+    """`text` with whatever a file system may not like replaced.
+
+    >>> folder_name("recbole:SASRec")
+    'recbole_SASRec'
+    """
+    return re.sub(r"[^\w.,=+-]", "_", text)
 
 
 def protocol_name(protocol: Protocol) -> str:

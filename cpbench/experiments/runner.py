@@ -216,7 +216,7 @@ def _train_and_record(cell: Cell, part: Split, folder: Path, state: Path, starte
         dataset_fingerprint=part.dataset.fingerprint,
         dataset_counts=part.dataset.counts(),
         started=started,
-        **environment.circumstances(device),
+        **environment.circumstances(device, model.libraries),
     )
     write_run(folder, record, part.test, test.ranks if test.steps is None else test.steps, result.curve, model)
     return record
@@ -227,5 +227,7 @@ def _fit(model: Recommender, cell: Cell, part: Split, state: Path, watcher: Watc
     if isinstance(model, NeuralRecommender) and cell.settings.training is not None:
         return train(model, part, cell.settings.training, cell.seed, state, watcher.epoch, str(device), tape=tape)
     begun = time.perf_counter()
-    model.fit(part, cell.seed)
-    return TrainingResult([], 0, 0, time.perf_counter() - begun)
+    model.place(device)
+    curve = model.fit(part, cell.seed) or []
+    last = curve[-1] if curve else {"epoch": 0, "best_epoch": 0}
+    return TrainingResult(curve, last["epoch"], last["best_epoch"], time.perf_counter() - begun)

@@ -6,6 +6,7 @@ from pathlib import Path
 from cpbench.data import catalogue
 from cpbench.data.protocol import Split, split
 from cpbench.errors import CpbenchError, UsageError
+from cpbench.experiments.plan import folder_name
 from cpbench.models.base import InstructedRecommender, Recommender
 from cpbench.models.registry import model_class
 from cpbench.report.collect import collect
@@ -33,7 +34,7 @@ def find_run(reference: str, results: Path) -> Path:
                 raise UsageError(f"{folder} holds a record but no stored model")
             return folder
     collect(results)  # says so when there is no run at all
-    words = [word for word in reference.split("/") if word]
+    words = [folder_name(word) for word in reference.split("/") if word]
     finished: dict[Path, tuple[str, int]] = {}
     damaged: list[CpbenchError] = []
     for path in sorted(results.glob(f"*/*/*/*/{FILE_NAME}")):

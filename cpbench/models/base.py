@@ -61,12 +61,16 @@ class Sequences:
 
 @dataclass(frozen=True)
 class Histories:
-    """B ragged histories, int64: row b is ``items[offsets[b]:offsets[b + 1]]``, oldest first; empty rows are legal."""
+    """B ragged histories, int64: row b is ``items[offsets[b]:offsets[b + 1]]``, oldest first; empty rows are legal.
+
+    `users` int64 [B] says whose they are, for models that know the users they were trained on.
+    """
 
     items: Tensor
     times: Tensor
     offsets: Tensor
     request_times: Tensor | None = None
+    users: Tensor | None = None
 
     def __len__(self) -> int:
         return len(self.offsets) - 1
@@ -77,7 +81,7 @@ class Histories:
 
     @classmethod
     def of_events(cls, dataset: Dataset, events: Events, first: int = 0, last: int | None = None) -> "Histories":
-        """The visible histories of ``events[first:last]``, with the target's time as request time."""
+        """The visible histories of ``events[first:last]``, with the target's time as request time, and their users."""
         start, end = events.start[first:last], events.end[first:last]
         offsets, index = _slices(start, end)
         return cls(
@@ -85,6 +89,7 @@ class Histories:
             torch.from_numpy(dataset.times[index].astype(np.int64)),
             torch.from_numpy(offsets),
             torch.from_numpy(dataset.times[events.target[first:last]].astype(np.int64)),
+            torch.from_numpy(events.users[first:last].astype(np.int64)),
         )
 
     @classmethod
@@ -171,6 +176,8 @@ class Recommender(ABC):
 
     name: ClassVar[str]
     Config: ClassVar[type[ModelConfig]] = ModelConfig
+    libraries: ClassVar[tuple[str, ...]] = ()
+    """Installed packages whose version decides the numbers, too: it goes into the record."""
 
     def __init__(self, config: ModelConfig, facts: Facts) -> None:
         super().__init__()
@@ -182,13 +189,25 @@ class Recommender(ABC):
         """The class of the stage that teaches this model to obey conditions; None when it has none."""
         return None
 
+    @classmethod
+    def for_examination(cls) -> ModelConfig:
+        """Settings under which a made-up dataset of a few dozen users is learnt within seconds (`check-model`)."""
+        return cls.Config()
+
     @property
     def information(self) -> list[str]:
-        """The information budget beside item ids: any of `times`, `request time`, `categories`, `text`, `condition`."""
+        """The information budget beside item ids: any of `user`, `times`, `request time`, `categories`, `text`,
+        `condition`."""
         return []
 
-    def fit(self, split: Split, seed: int) -> None:
-        """Learn from the training prefixes of `split`. Deterministic given `seed`."""
+    def place(self, device: torch.device) -> None:  # noqa: B027 (a model need not care)
+        """Fit and score on `device`, for models that can; the others stay where they are."""
+
+    def fit(self, split: Split, seed: int) -> list[dict[str, Any]] | None:
+        """Learn from the training prefixes of `split`. Deterministic given `seed`.
+
+        A model that learns in epochs returns its curve: a row a validated epoch, with `epoch`, `best_epoch`, `loss`.
+        """
         raise CpbenchError(f"{self.name} is trained by gradients: use the training loop, not fit")
 
     @abstractmethod

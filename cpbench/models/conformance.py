@@ -22,7 +22,7 @@ from cpbench.models.base import Histories, ModelConfig, NeuralRecommender, Recom
 from cpbench.models.examination import LEARNING_RATE, CheckError, Examination, require, rows, same, scores_of, step
 from cpbench.models.sequence import SequenceModel
 
-INFORMATION = {"times", "request time", "categories", "text", "condition"}
+INFORMATION = {"user", "times", "request time", "categories", "text", "condition"}
 LISTS = [[], [4], [4, 4], [9, 2, 7], list(range(12)), [3, 1, 4, 1, 5, 9, 2, 6, 5, 3, 5, 8] * 2]
 
 
@@ -35,12 +35,13 @@ class Check(NamedTuple):
 
 
 def check(model_class: type[Recommender], config: ModelConfig | None = None, steps: int = 60) -> list[Check]:
-    """Run every check on `model_class` built from `config` (default: its Config's defaults).
+    """Run every check on `model_class` built from `config` (default: its `for_examination`, which is its Config's
+    defaults unless it says otherwise).
 
     `steps`: of gradient descent where a gradient-trained model must show that it learns.
     """
     try:
-        examination = Examination(model_class, config or model_class.Config(), steps)
+        examination = Examination(model_class, config or model_class.for_examination(), steps)
     except ValidationError as error:
         return [Check("config", False, f"Config needs values without defaults: {_one_line(error)}")]
     return [_run(name, function, examination) for name, function in CHECKS.items()]
@@ -81,6 +82,9 @@ def check_information(examination: Examination) -> None:
     later = replace(histories, request_times=histories.offsets[1:] * 1_000_000)
     if "request time" not in declared:
         require(same(answer, scores_of(model, later)), "scores depend on the request time, which is not declared")
+    if "user" not in declared:
+        known = replace(histories, users=torch.arange(len(histories)))
+        require(same(answer, scores_of(model, known)), "scores depend on the user, which is not declared")
     if "times" not in declared:
         clock = np.arange(data.n_interactions) * 60 + synthetic.START
         stretched = examination.fitted(replace(data, times=clock))

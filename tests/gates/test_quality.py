@@ -3,40 +3,9 @@
 A finished run is found again (results/ beside the prepared data of the gates), so a second `make gates` takes seconds.
 """
 
-import json
-import os
-import subprocess
-import sys
-from collections.abc import Callable
-from pathlib import Path
-from typing import Any
-
 import pytest
 
-from cpbench.data.dataset import Dataset
-
-Trained = Callable[..., dict[str, Any]]
-
-
-@pytest.fixture
-def trained(prepared: Callable[[str], Dataset], home: Path) -> Trained:
-    """``trained(model, dataset, "--recipe", ...)`` is the record of that run."""
-
-    def run(model: str, dataset: str, *options: str) -> dict[str, Any]:
-        prepared(dataset)
-        command = [sys.executable, "-m", "cpbench", "run", "--model", model, "--dataset", dataset, *options,
-                   "--results", str(home / "results"), "--json"]
-        done = subprocess.run(command, env={**os.environ, "CPBENCH_HOME": str(home)}, stdout=subprocess.PIPE,
-                              text=True, check=True)
-        record: dict[str, Any] = json.loads(done.stdout)["runs"][0]["record"]
-        metrics, cost = record["metrics"]["test"], record["cost"]
-        print(f"\n{record['command']}: HR@10 {metrics['HR@10']:.4f} NDCG@10 {metrics['NDCG@10']:.4f}, "
-              f"{cost['epochs']} epochs (best {cost['best_epoch']}), {cost['fit_seconds']:.0f} s, "
-              f"{cost['peak_rss_bytes'] / 1e9:.2f} GB")
-        return record
-
-    return run
-
+from tests.gates.conftest import Trained
 
 RECBOARD = {"width": 64, "batch_size": 512, "learning_rate": "5e-4", "weight_decay": "1e-8", "dropout": 0.4,
             "attention_dropout": 0.4, "epochs": 300, "patience": 8, "validate_every": 5}

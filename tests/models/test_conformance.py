@@ -132,6 +132,12 @@ class ReadsTheRequest(Followers):
         return super().score(histories) * (2 if late else 1)
 
 
+class ReadsTheUser(Followers):
+    def score(self, histories: Histories) -> Tensor:
+        scores = super().score(histories)
+        return scores if histories.users is None else scores + histories.users[:, None]
+
+
 class ReadsTimes(Followers):
     def score(self, histories: Histories) -> Tensor:
         return super().score(histories) + float(histories.times.sum())
@@ -242,6 +248,7 @@ class Weightless(Followers):
     (Crashes, "scores", "IndexError: no newest item"),
     (Overwrites, "scores", "score modifies the histories it was given"),
     (ReadsTheRequest, "information", "scores depend on the request time, which is not declared"),
+    (ReadsTheUser, "information", "scores depend on the user, which is not declared"),
     (ReadsTimes, "information", "scores depend on interaction times, which are not declared"),
     (ReadsCategories, "information", "scores depend on item attributes, which are not declared"),
     (Boasts, "information", "information declares ['weather']"),

@@ -1,0 +1,62 @@
+"""Which names `recbole:NAME` takes, and what is said of the others."""
+
+from importlib.util import find_spec
+from typing import Any
+
+import pytest
+from cpbench.baselines.recbole import compatibility
+from cpbench.baselines.recbole.family import RecBole
+
+from cpbench.errors import UsageError
+from cpbench.experiments.plan import plan
+from cpbench.models.registry import family_names, find_class, model_class, model_names
+
+installed = pytest.mark.skipif(find_spec("recbole") is None, reason="RecBole is not installed: the extra `recbole`")
+
+
+@installed
+@pytest.mark.parametrize(("name", "settings", "sentence"), [
+    ("recbole:SASRek", {}, r"unknown RecBole model 'SASRek'; did you mean 'SASRec' or 'SASRecF'\?"),
+    ("recbole:LightGCN", {}, "recbole:LightGCN is not a sequential model but a general one"),
+    ("recbole:KGAT", {}, "recbole:KGAT is not a sequential model but a knowledge-aware one"),
+    ("recbole:S3Rec", {}, "recbole:S3Rec cannot be run here: it is trained in two runs"),
+    ("recbole", {}, "recbole is a family of models: name one of them, as in recbole:SASRec; known: BERT4Rec, CORE"),
+    ("recbole:", {}, "recbole is a family of models"),
+    ("recbowl:SASRec", {}, r"unknown model 'recbowl:SASRec'; did you mean 'recbole:NAME'\?"),
+    ("recbole:SASRec", {"hidden_siz": 3}, r"is called 'hidden_siz', did you mean 'hidden_size'\?"),
+    ("recbole:SASRec", {"loss_type": "mse"}, "loss_type = 'mse' should be 'CE' or 'BPR'"),
+    ("recbole:SASRec", {"epochs": 0}, "epochs = 0 should be greater than or equal to 1"),
+    ("recbole:SASRec", {"hidden_size": "wide"}, "hidden_size = 'wide' should be a valid integer"),
+])
+def test_what_cannot_be_run(name: str, settings: dict[str, Any], sentence: str) -> None:
+    with pytest.raises(UsageError, match=sentence):
+        plan([name], ["streaming"], [1], overrides=settings)
+
+
+@installed
+def test_a_member_is_one_class_found_under_its_name() -> None:
+    assert "recbole" in family_names() and "recbole" not in model_names()
+    found = model_class("recbole:SASRec")
+    assert found is find_class("recbole:SASRec") is RecBole.member("SASRec")
+    assert found.name == "recbole:SASRec"
+    [cell] = plan(["recbole:SASRec"], ["streaming"], [1], overrides={"hidden_size": 32})
+    assert cell.settings.config["hidden_size"] == 32
+    assert cell.settings.sources["hidden_size"] == "--set"
+    assert len(RecBole.members()) == 26
+
+
+@pytest.mark.parametrize(("error", "sentence"), [
+    (ModuleNotFoundError("No module named 'recbole'", name="recbole"), "RecBole is not installed: "),
+    (ModuleNotFoundError("No module named 'pandas'", name="pandas"),
+     "RecBole is installed but lacks a package (No module named 'pandas'): "),
+    (AttributeError("no np.bool8"), "RecBole is installed but does not import (AttributeError: no np.bool8): "),
+])
+def test_recbole_absent_or_broken(error: Exception, sentence: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(name: str) -> None:
+        raise error
+
+    monkeypatch.setattr(compatibility.importlib, "import_module", fail)
+    with pytest.raises(UsageError) as raised:
+        model_class("recbole:SASRec")
+    assert str(raised.value) == sentence + compatibility.INSTALL
+    assert sentence in RecBole.describe()

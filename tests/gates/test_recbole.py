@@ -1,0 +1,55 @@
+"""RecBole's SASRec through the adapter, and ours at the same settings; and RecBole's own atomic files."""
+
+import gzip
+from collections.abc import Callable
+from importlib.util import find_spec
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from cpbench.data.dataset import Dataset
+from cpbench.data.recbole_files import prepare_atomic
+from tests.gates.conftest import MIRROR, Trained
+
+ATOMIC = MIRROR.parent / "reference" / "recbole-atomic"
+SEEDS = (1, 2, 3)
+OURS = {"width": 64, "blocks": 2, "heads": 2, "feed_forward": 4, "length": 50, "dropout": 0.5, "attention_dropout": 0.5,
+        "output_dropout": 0.5, "loss": "softmax", "optimizer": "adam", "learning_rate": 1e-3, "schedule": "constant",
+        "batch_size": 48, "random_windows": "true", "precision": "float32", "epochs": 700, "validate_every": 2,
+        "patience": 11}
+"""RecBole's defaults for SASRec in our words. 48 windows hold about as many targets as its 2048 prefixes, two of our
+epochs about as many as one of its; it stops after more than 10 validations without a better one."""
+
+
+@pytest.mark.gate
+@pytest.mark.skipif(find_spec("recbole") is None, reason="RecBole is not installed: the extra `recbole`")
+def test_sasrec_of_both_agrees_on_ml_100k(trained: Trained) -> None:
+    found = {}
+    for model, settings in (("recbole:SASRec", {}), ("sasrec", OURS)):
+        options = [f"--set={key}={value}" for key, value in settings.items()]
+        records = [trained(model, "ml-100k", f"--seeds={seed}", *options) for seed in SEEDS]
+        found[model] = np.array([record["metrics"]["test"]["NDCG@10"] for record in records])
+        seconds = [record["cost"]["fit_seconds"] / record["cost"]["epochs"] for record in records]
+        print(f"{model}: NDCG@10 {found[model].round(4)}, {np.mean(seconds):.1f} s per epoch with its validation")
+    theirs, ours = found.values()
+    noise = np.sqrt((theirs.var(ddof=1) + ours.var(ddof=1)) / len(SEEDS))  # of a difference of two means
+    assert abs(theirs.mean() - ours.mean()) <= max(3 * noise, 0.005)
+
+
+@pytest.mark.gate
+def test_recboles_own_files_hold_our_sequences(prepared: Callable[[str], Dataset], tmp_path: Path) -> None:
+    if not ATOMIC.is_dir():
+        pytest.skip("no shared data: RecBole's atomic files are not in ../shared/data/reference")
+    for kind in ("inter", "item"):
+        with gzip.open(ATOMIC / f"ml-100k.{kind}.gz") as stream:
+            (tmp_path / f"ml-100k.{kind}").write_bytes(stream.read())
+    theirs, ours = prepare_atomic("theirs", tmp_path / "ml-100k.inter"), prepared("ml-100k")
+    assert theirs.user_ids.equals(ours.user_ids)
+    assert np.array_equal(theirs.offsets, ours.offsets)
+    assert np.array_equal(theirs.times, ours.times)
+    assert theirs.item_table["id"].equals(ours.item_table["id"])
+    assert np.array_equal(theirs.items, ours.items)
+    # its `class` is our genre, without the blank one
+    for row, other in zip(theirs.item_table["class"].to_list(), ours.item_table["genre"].to_list(), strict=True):
+        assert sorted(row) == sorted(other) or (not other and row == ["unknown"])
