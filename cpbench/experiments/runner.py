@@ -193,7 +193,8 @@ def _train_and_record(cell: Cell, part: Split, folder: Path, state: Path, starte
 def _fit(model: Recommender, cell: Cell, part: Split, state: Path, watcher: Watcher,
          device: torch.device) -> TrainingResult:
     if isinstance(model, NeuralRecommender) and cell.settings.training is not None:
-        return train(model, part, cell.settings.training, cell.seed, state, watcher.epoch, str(device))
+        return train(model, part, cell.settings.training, cell.seed, state, watcher.epoch, str(device),
+                     say=watcher.say)
     begun = time.perf_counter()
     model.fit(part, cell.seed)
     return TrainingResult([], 0, 0, time.perf_counter() - begun)
