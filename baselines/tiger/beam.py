@@ -1,10 +1,9 @@
 """Beam search over the trie: for all users and beams at once, decoder keys and values cached, only existing items."""
 
 import torch
-from torch import Tensor
-
 from cpbench.baselines.tiger.transformer import Memory, Transformer
 from cpbench.baselines.tiger.trie import Trie
+from torch import Tensor
 
 
 def beam_search(network: Transformer, trie: Trie, memory: Memory, beam: int,

@@ -1,4 +1,4 @@
-"""Item text -> vectors: TF-IDF and a truncated SVD, offline; or a sentence-transformers model (the paper: Sentence-T5)."""
+"""Item text -> vectors: TF-IDF and truncated SVD, offline; or a sentence-transformers model (paper: Sentence-T5)."""
 
 from collections.abc import Sequence
 

@@ -1,7 +1,7 @@
 """TIGER: recommender systems with generative retrieval (Rajput et al., NeurIPS 2023, https://arxiv.org/abs/2305.05065).
 
-item text -> vectors -> residual quantisation -> semantic id, a few codes an item -> encoder over the codes of the last 20
-items -> decoder that writes the codes of the next one -> beam search over the codes of existing items.
+item text -> vectors -> residual quantisation -> semantic id, a few codes an item -> encoder over the codes of the last
+20 items -> decoder that writes the codes of the next one -> beam search over the codes of existing items.
 
 Chosen by us, or left out: a start token stands in the place of the user token, because no model here knows who the user
 is (the paper's Beauty figure is the same without it); the beam is constrained to existing items by a trie (the paper
@@ -13,14 +13,14 @@ from typing import Literal, Self
 
 import torch
 import torch.nn.functional as F
-from pydantic import Field
-from torch import Tensor
-
 from cpbench.baselines.tiger.beam import beam_search
 from cpbench.baselines.tiger.published import read_index
 from cpbench.baselines.tiger.tokeniser import Tokeniser
 from cpbench.baselines.tiger.transformer import Memory, Size, Transformer
 from cpbench.baselines.tiger.trie import Trie
+from pydantic import Field
+from torch import Tensor
+
 from cpbench.data.dataset import Dataset
 from cpbench.data.protocol import Split
 from cpbench.errors import UsageError
@@ -51,7 +51,7 @@ class TIGERConfig(ModelConfig):
     `prefixes` does not matter. Not in the paper; several times faster."""
 
     tokens: str = ""
-    """Use stored semantic ids instead of learning them: the folder of a tokeniser, or a published index (.json, .json.gz)."""
+    """Use stored semantic ids: the folder of a tokeniser, or a published index (.json, .json.gz). Empty: learn them."""
     token_items: str = ""
     """For an index that numbers its items: a JSON file with the number of each item id (S3-Rec's id_maps)."""
     fields: list[str] = []
@@ -60,14 +60,14 @@ class TIGERConfig(ModelConfig):
     """Or ``sentence-transformers:NAME``."""
     embedding_width: int = Field(128, ge=1)
     """Of tf-idf after its singular value decomposition."""
-    quantiser: Literal["rk-means", "rq-vae"] = "rq-vae"
+    quantiser: Literal["rk-means", "rq-vae"] = "rk-means"
     levels: int = Field(3, ge=1)
     codes: int = Field(256, ge=2)
     """In each codebook."""
     least_usage: float = Field(0.5, ge=0, le=1)
     """A codebook of which a smaller share is used has collapsed: an error."""
     rq_epochs: int = Field(2000, ge=1)
-    """Of the RQ-VAE."""
+    """Of the RQ-VAE, which is the paper's quantiser."""
     rq_learning_rate: float = Field(0.4, gt=0)
 
 
@@ -135,7 +135,7 @@ class TIGER(NeuralRecommender):
         self.network.set_vocabulary((codes.max(0).values + 1).tolist())
 
     def training_loss(self, batch: Sequences) -> tuple[Tensor, dict[str, float]]:
-        """The mean over targets of -log p(semantic id). Every target of the batch is drawn with the same probability."""
+        """The mean of -log p(semantic id) over targets, all of the batch drawn with the same probability."""
         if self.config.causal:
             return self._loss_in_one_pass(batch), {}
         targets = batch.lengths - 1
@@ -206,8 +206,9 @@ class TIGER(NeuralRecommender):
         allowed = None if hidden is None else self.trie.allowed(hidden.to(self.device))
         memory = self._read(batch.items, batch.lengths)
         step = max(1, BEAMS_AT_ONCE // beam)
-        found = [beam_search(self.network, self.trie, memory.rows(rows), beam, None if allowed is None else allowed[rows])
-                 for rows in (slice(first, first + step) for first in range(0, len(histories), step))]
+        parts = [slice(first, first + step) for first in range(0, len(histories), step)]
+        found = [beam_search(self.network, self.trie, memory.rows(part), beam,
+                             None if allowed is None else allowed[part]) for part in parts]
         ids, scores = torch.cat([part[0] for part in found]).cpu(), torch.cat([part[1] for part in found]).cpu()
         empty = histories.lengths == 0
         if bool(empty.any()):
@@ -223,8 +224,8 @@ class TIGER(NeuralRecommender):
         """Raises UsageError when the tensors were learned with other semantic ids than the model's tokeniser has."""
         codes = tensors["codes"]
         if self.tokeniser is not None and not torch.equal(codes, self.tokeniser.codes):
-            raise UsageError("what was learned so far belongs to other semantic ids than these settings give now: start "
-                             "again with --force")
+            raise UsageError("what was learned so far belongs to other semantic ids than these settings give now: "
+                             "start again with --force")
         if not torch.equal(codes, self.codes.cpu()):
             self._take(codes)
         super().load_tensors(tensors)
@@ -240,6 +241,6 @@ class TIGER(NeuralRecommender):
         model = super().load(folder)
         model.tokeniser = Tokeniser.load(folder / "tokeniser")
         if not torch.equal(model.tokeniser.codes, model.codes):
-            raise UsageError(f"the tokeniser in {folder / 'tokeniser'} ({model.tokeniser.dataset}) is not the one that the "
-                             "model was trained with")
+            raise UsageError(f"the tokeniser in {folder / 'tokeniser'} ({model.tokeniser.dataset}) is not the one that "
+                             "the model was trained with")
         return model

@@ -12,8 +12,8 @@ from typing import Any
 
 import numpy as np
 import torch
-
 from cpbench.baselines.tiger.tokeniser import Health, Tokeniser, tell_apart
+
 from cpbench.data.dataset import Dataset
 from cpbench.errors import UsageError
 
@@ -21,7 +21,7 @@ from cpbench.errors import UsageError
 def read_index(dataset: Dataset, index: Path, items: Path | None = None) -> Tokeniser:
     """The tokeniser of the index file, in the order of the items of `dataset`.
 
-    `items`: the map from item numbers to ids. Raises UsageError for files that cannot be read and for items without codes.
+    `items`: the map from item numbers to ids. Raises UsageError for unreadable files and for items without codes.
     """
     codes = _json(index)
     if items is not None:

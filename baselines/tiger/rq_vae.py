@@ -7,6 +7,8 @@ Codebooks start from k-means on the first batch. A code that nothing chose for a
 level (not in the paper, which reports at least 80 % of the codes used; without it codes die one after another).
 """
 
+from itertools import pairwise
+
 import numpy as np
 import torch
 from torch import Tensor, nn
@@ -81,7 +83,8 @@ def rq_vae(vectors: np.ndarray, codes: int, levels: int, seed: int, epochs: int,
         model = RQVAE(x.shape[1], codes, levels).to(device)
         x = x.to(device)
         model.start(x[torch.randperm(len(x))[:BATCH].to(device)], seed)
-        optimizer = torch.optim.Adagrad(model.parameters(), learning_rate)
+        # TensorFlow's and optax's start; with PyTorch's 0 the first steps are learning_rate long and kill every ReLU
+        optimizer = torch.optim.Adagrad(model.parameters(), learning_rate, initial_accumulator_value=0.1)
         for epoch in range(epochs):
             used = torch.zeros(levels, codes, dtype=torch.bool, device=device)
             for rows in torch.randperm(len(x)).to(device).split(BATCH):
@@ -101,6 +104,6 @@ def rq_vae(vectors: np.ndarray, codes: int, levels: int, seed: int, epochs: int,
 
 def _layers(widths: list[int]) -> nn.Sequential:
     layers: list[nn.Module] = []
-    for one, other in zip(widths, widths[1:], strict=False):
+    for one, other in pairwise(widths):
         layers += [nn.Linear(one, other), nn.ReLU()]
     return nn.Sequential(*layers[:-1])

@@ -12,14 +12,14 @@ from typing import Any
 
 import numpy as np
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
-from torch import Tensor
-
 from cpbench.baselines.tiger.embedding import embed
 from cpbench.baselines.tiger.rk_means import rk_means
 from cpbench.baselines.tiger.rq_vae import rq_vae
 from cpbench.baselines.tiger.text import sentences, template, text_fields
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
 from cpbench.data.dataset import Dataset
 from cpbench.errors import UsageError
 from cpbench.files import atomic_folder
@@ -63,7 +63,8 @@ class Health:
         for level, (used, possible) in enumerate(zip(self.used, self.possible, strict=True), start=1):
             if used < least_usage * possible:
                 raise UsageError(f"the codebook of level {level} has collapsed: {used} of {possible} codes are used, "
-                                 f"least_usage asks for {least_usage:.0%}; use quantiser=rk-means, or train longer")
+                                 f"least_usage asks for {least_usage:.0%}; use quantiser=rk-means, or lower "
+                                 "rq_learning_rate")
 
 
 @dataclass(frozen=True)
@@ -85,7 +86,7 @@ class Tokeniser:
     def fit(cls, dataset: Dataset, *, fields: Sequence[str], embedding: str, width: int, quantiser: str, codes: int,
             levels: int, least_usage: float, epochs: int, learning_rate: float, seed: int,
             device: torch.device) -> "Tokeniser":
-        """Learn the codes of the items of `dataset`. Raises UsageError (no text, no such model, a collapsed codebook)."""
+        """Learn the codes of the items of `dataset`. UsageError: no text, no such model, a collapsed codebook."""
         fields = text_fields(dataset, fields)
         texts = sentences(dataset, fields)
         vectors = embed(texts, embedding, width, seed)

@@ -196,7 +196,7 @@ class Transformer(nn.Module):
     def decode(self, tokens: Tensor | None, memory: Memory, past: Cache | None = None) -> tuple[Tensor, Cache]:
         """States [B, W, L, D] after `tokens` int64 [B, W, L]; None is the start of an answer, one beam a user.
 
-        Without `past`, the start stands before the tokens and they see what is before them only; with it, they follow it.
+        Without `past`, the start stands before the tokens; with it, they follow what is cached. None sees later ones.
         """
         x = self.starts[1].expand(len(memory.bias), 1, 1, -1) if tokens is None else F.embedding(tokens, self.codes)
         if past is None and tokens is not None:

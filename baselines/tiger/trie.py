@@ -1,4 +1,4 @@
-"""The prefix trie of the catalogue as flat arrays: what may follow a prefix is looked up by gather, for all beams at once.
+"""The prefix trie of the catalogue as flat arrays: what may follow a prefix is a gather, for all beams at once.
 
 Nodes are numbered by depth, and within a depth by their codes, so that the children of a node are neighbours. The root
 is node 0; a leaf is an item.

@@ -57,7 +57,9 @@ class Given:
                  excluded: Tensor | None) -> tuple[Tensor, Tensor | None]:
         """Scores [B, N] and what may not be shown [B, N], given what the protocol excludes anyway."""
         if self.how in ("model", "model+filter"):
-            scores = _obedient(model).score_given(histories, self.values[events], histories.request_times).cpu()
+            if not isinstance(model, Obedient):
+                raise UsageError(f"{model.name} takes no condition; use post-filter or hard-filter")
+            scores = model.score_given(histories, self.values[events], histories.request_times).cpu()
         else:
             scores = model.score(histories).cpu()
         if self.how in ("none", "model"):
@@ -70,10 +72,10 @@ class Given:
 
     def generate(self, model: Recommender, histories: Histories, k: int, events: np.ndarray,
                  excluded: Tensor | None) -> tuple[Tensor, Tensor]:
-        """`retrieve` for a model with a beam: lists of k items int64 [B, k] and their scores, -inf where there is none."""
+        """`retrieve` for a model with a beam: lists int64 [B, k] and their scores, -inf where there is no item."""
         if self.how in ("model", "model+filter"):
-            _obedient(model)
-            raise UsageError(f"{model.name} is ranked by its beam, which takes no condition; use post-filter or hard-filter")
+            raise UsageError(f"{model.name} is ranked by its beam, which takes no condition; use post-filter or "
+                             "hard-filter")
         carriers = self.carriers(histories, events)
         if self.how == "hard-filter":
             return model.search(histories, k, ~carriers if excluded is None else ~carriers | excluded)
@@ -83,12 +85,6 @@ class Given:
         dropped = ~carriers.gather(1, ids) | (torch.arange(k) >= DEPTH)
         order = torch.sort(scores.masked_fill(dropped, -torch.inf), dim=1, descending=True, stable=True)
         return ids.gather(1, order.indices), order.values
-
-
-def _obedient(model: Recommender) -> Obedient:
-    if not isinstance(model, Obedient):
-        raise UsageError(f"{model.name} takes no condition; use post-filter or hard-filter")
-    return model
 
 
 def _first(scores: Tensor, k: int) -> Tensor:

@@ -191,7 +191,7 @@ class Recommender(ABC):
     def score(self, histories: Histories) -> Tensor:
         """Scores of the whole catalogue, float32 [B, N]; larger is better; finite. Seen items are not removed here.
 
-        A model with a `beam` scores them for small catalogues and single requests, however slowly; lists come from `search`.
+        A model with a `beam` may be slow at it (small catalogues, single requests): its lists come from `search`.
         """
 
     def search(self, histories: Histories, k: int, hidden: Tensor | None = None) -> tuple[Tensor, Tensor]:

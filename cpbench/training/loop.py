@@ -83,7 +83,7 @@ def train(model: NeuralRecommender, split: Split, config: TrainingConfig, seed: 
     when the loss is not finite.
     """
     if model.beam is not None and model.beam < SELECTED_BY:
-        raise UsageError(f"{model.name} generates lists of {model.beam}, but validation looks at the first {SELECTED_BY}")
+        raise UsageError(f"{model.name} makes lists of {model.beam}, but validation looks at the first {SELECTED_BY}")
     target = choose_device(device)
     model.to(target)
     sequences = TrainingSequences(split, model.max_length, config.batch_size, config.random_windows)

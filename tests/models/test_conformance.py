@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict
 from torch import Tensor, nn
 
 from cpbench.data.protocol import Split
+from cpbench.errors import UsageError
 from cpbench.models.base import Facts, Histories, ModelConfig, NeuralRecommender, Recommender, Sequences
 from cpbench.models.conformance import check
 from cpbench.models.registry import model_class, model_names
@@ -18,6 +19,8 @@ GBCE = {"width": 16, "blocks": 1, "negatives": 4, "loss": "gbce", "gbce_t": 0.5}
 SMALL: dict[str, list[dict[str, Any]]] = {
     "sasrec": [{"width": 16, "blocks": 1, "negatives": 16, "loss": loss}
                for loss in ("bce", "softmax", "sampled-softmax")] + [GBCE],
+    "tiger": [{"width": 16, "heads": 2, "head_width": 8, "feed_forward": 16, "layers": 1, "quantiser": "rk-means",
+               **more} for more in ({"causal": True}, {"prefixes": 0, "codes": 8, "levels": 2})],
     "climber-pilot": [{"width": 16, "layers": 1, "negatives": 32, **more} for more in (
         {"mode": "nip", "loss": "softmax"}, {"mode": "mip", "sampler": "in-batch"}, {"mode": "tamip"},
         {"mode": "tamip", "cutoff": "exact", "category": "none"})],
@@ -222,7 +225,34 @@ class Weightless(Followers):
     n_parameters = 0  # type: ignore[assignment]
 
 
+class Generates(Followers):
+    """Lists of at most seven items."""
+
+    beam = 7  # type: ignore[assignment]
+
+    def search(self, histories: Histories, k: int, hidden: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        if k > 7:
+            raise UsageError("k exceeds the beam")
+        return super().search(histories, k, hidden)
+
+
+class ExceedsItsBeam(Followers):
+    beam = 7  # type: ignore[assignment]
+
+
+class GeneratesTwice(Generates):
+    def search(self, histories: Histories, k: int, hidden: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        ids, values = super().search(histories, k, hidden)
+        return ids[:, :1].expand(-1, k), values[:, :1].expand(-1, k)
+
+
+def test_a_correct_model_with_a_beam_passes() -> None:
+    assert failures(Generates) == {}
+
+
 @pytest.mark.parametrize(("broken", "name", "message"), [
+    (ExceedsItsBeam, "recommend", "recommend accepts a k larger than the beam instead of raising UsageError"),
+    (GeneratesTwice, "recommend", "recommend gives an item twice in one list"),
     (Nameless, "config", "the class has no name"),
     (Lenient, "config", "Config accepts an unknown key: a mistyped setting would be ignored"),
     (ForeignConfig, "config", "Config does not derive from cpbench.models.base.ModelConfig"),

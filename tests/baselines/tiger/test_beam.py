@@ -43,7 +43,8 @@ def test_the_trie_holds_every_prefix_and_nothing_else(codes: list[list[int]]) ->
 def exhaustively(model: TIGER, history: list[int]) -> torch.Tensor:
     """log p of every item, [N]: its codes read by the decoder one item at a time, no trie, no beam, no cache."""
     scores = []
-    memory = model._read(torch.tensor([history[-model.max_length:]]), torch.tensor([min(len(history), model.max_length)]))
+    history = history[-model.max_length:]
+    memory = model._read(torch.tensor([history]), torch.tensor([len(history)]))
     for codes in model.codes:
         states, _ = model.network.decode(model.network.tokens(codes[:-1])[None, None], memory)
         scores.append(sum(torch.log_softmax(model.network.logits(states[0, 0, place], place), -1)[code]
@@ -121,7 +122,7 @@ def test_a_list_longer_than_the_beam_is_refused() -> None:
     model = built(ragged(40, n_items=60), beam=10)
     with pytest.raises(UsageError, match="k = 11 exceeds the beam of 10: set beam=11"):
         model.recommend(HISTORIES, 11)
-    with pytest.raises(UsageError, match="k = 61 is outside 1..60, the size of the catalogue"):
+    with pytest.raises(UsageError, match=r"k = 61 is outside 1\.\.60, the size of the catalogue"):
         model.recommend(HISTORIES, 61)
 
 
