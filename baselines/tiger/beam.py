@@ -1,9 +1,10 @@
 """Beam search over the trie: for all users and beams at once, decoder keys and values cached, only existing items."""
 
 import torch
-from cpbench.baselines.tiger.transformer import Memory, Transformer
-from cpbench.baselines.tiger.trie import Trie
 from torch import Tensor
+
+from .transformer import Memory, Transformer
+from .trie import Trie
 
 
 def beam_search(network: Transformer, trie: Trie, memory: Memory, beam: int,

@@ -13,11 +13,6 @@ from typing import Literal, Self
 
 import torch
 import torch.nn.functional as F
-from cpbench.baselines.tiger.beam import beam_search
-from cpbench.baselines.tiger.published import read_index
-from cpbench.baselines.tiger.tokeniser import Tokeniser
-from cpbench.baselines.tiger.transformer import Memory, Size, Transformer
-from cpbench.baselines.tiger.trie import Trie
 from pydantic import Field
 from torch import Tensor
 
@@ -25,6 +20,12 @@ from cpbench.data.dataset import Dataset
 from cpbench.data.protocol import Split
 from cpbench.errors import UsageError
 from cpbench.models.base import Facts, Histories, ModelConfig, NeuralRecommender, Sequences, best
+
+from .beam import beam_search
+from .published import read_index
+from .tokeniser import Tokeniser
+from .transformer import Memory, Size, Transformer
+from .trie import Trie
 
 BEAMS_AT_ONCE = 4096  # of all users together: their cached keys and values are what takes memory
 CHUNKS = 4  # of the prefixes of a batch, by length, so that short ones are not padded to the longest

@@ -12,10 +12,11 @@ from typing import Any
 
 import numpy as np
 import torch
-from cpbench.baselines.tiger.tokeniser import Health, Tokeniser, tell_apart
 
 from cpbench.data.dataset import Dataset
 from cpbench.errors import UsageError
+
+from .tokeniser import Health, Tokeniser, tell_apart
 
 
 def read_index(dataset: Dataset, index: Path, items: Path | None = None) -> Tokeniser:

@@ -12,10 +12,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from cpbench.baselines.tiger.embedding import embed
-from cpbench.baselines.tiger.rk_means import rk_means
-from cpbench.baselines.tiger.rq_vae import rq_vae
-from cpbench.baselines.tiger.text import sentences, template, text_fields
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
@@ -23,6 +19,11 @@ from torch import Tensor
 from cpbench.data.dataset import Dataset
 from cpbench.errors import UsageError
 from cpbench.files import atomic_folder
+
+from .embedding import embed
+from .rk_means import rk_means
+from .rq_vae import rq_vae
+from .text import sentences, template, text_fields
 
 CODES, DOCUMENT = "codes.safetensors", "tokeniser.json"
 

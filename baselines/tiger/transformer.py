@@ -9,7 +9,7 @@ Shapes: B users, W beams, S encoder tokens, T codes of an item, D width, H heads
 """
 
 import math
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import torch
 import torch.nn.functional as F
@@ -90,10 +90,11 @@ class Attention(nn.Module):
 
 class FeedForward(nn.Sequential):
     def __init__(self, size: Size) -> None:
-        super().__init__(nn.Linear(size.width, size.feed_forward, bias=False), nn.ReLU(), Dropout(size.dropout),
-                         nn.Linear(size.feed_forward, size.width, bias=False))
-        for layer in (self[0], self[3]):
+        inner = nn.Linear(size.width, size.feed_forward, bias=False)
+        outer = nn.Linear(size.feed_forward, size.width, bias=False)
+        for layer in (inner, outer):
             nn.init.normal_(layer.weight, std=layer.in_features**-0.5)
+        super().__init__(inner, nn.ReLU(), Dropout(size.dropout), outer)
 
 
 class EncoderLayer(nn.Module):
@@ -191,7 +192,7 @@ class Transformer(nn.Module):
         for layer in self.encoder:
             x = layer(x, within)
         x = self.dropout(self.norms[0](x))
-        return Memory([layer.cross_attention.keys_values(x) for layer in self.decoder], bias)
+        return Memory([layer.cross_attention.keys_values(x) for layer in cast(list[DecoderLayer], self.decoder)], bias)
 
     def decode(self, tokens: Tensor | None, memory: Memory, past: Cache | None = None) -> tuple[Tensor, Cache]:
         """States [B, W, L, D] after `tokens` int64 [B, W, L]; None is the start of an answer, one beam a user.

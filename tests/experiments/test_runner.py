@@ -83,7 +83,7 @@ def test_an_unreadable_record_is_not_overwritten_unasked(tmp_path):
 
 
 def test_a_crash_in_a_model_is_one_failed_cell(tmp_path, monkeypatch):
-    def crash(*_):
+    def crash(*_, **__):
         raise RuntimeError("out of memory")
 
     monkeypatch.setattr(runner, "train", crash)

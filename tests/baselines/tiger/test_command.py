@@ -26,10 +26,10 @@ def test_a_run_says_how_its_semantic_ids_are_and_that_it_is_ranked_by_its_beam(t
     asked = ("recommend", "tiger", "--user", "u3", "--results", results)
     shown = cpbench(tmp_path, *asked, "--condition", "genre=g1", "--json")
     assert shown.returncode == 0, shown.stderr
-    plain, filtered = json.loads(shown.stdout)["cases"][0]["lists"]
+    plain, filtered = json.loads(shown.stdout)["users"][0]["lists"]
     assert len({item["id"] for item in plain["items"]}) == 10
     assert filtered["items"] and all(item["values"]["genre"] == ["g1"] for item in filtered["items"])
-    assert "k = 21 exceeds the beam of 20: set beam=21" in refused(cpbench(tmp_path, *asked, "--k", "21"), 2)
+    assert "k = 21 exceeds the beam of 20: set beam=21" in refused(cpbench(tmp_path, *asked, "-k", "21"), 2)
 
     tokens = Path(made["folder"]) / "model" / "tokeniser"
     other = cpbench(tmp_path, *run, "--dataset", "other", f"--set=tokens={tokens}")
