@@ -184,12 +184,10 @@ class TIGER(NeuralRecommender):
 
     def search(self, histories: Histories, k: int, hidden: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """As for every model; raises UsageError when `k` exceeds the beam."""
-        n_items = self.facts.n_items
-        if k > min(self.beam, n_items):
-            raise UsageError(f"k = {k} exceeds the beam of {self.beam}: set beam={k}" if k <= n_items else
-                             f"k = {k} is outside 1..{n_items}, the size of the catalogue")
-        ids, scores = self._generate(histories, min(self.beam, n_items), hidden)
-        if hidden is not None:  # where less than the beam may be shown, what is hidden comes last
+        if k > self.beam:
+            raise UsageError(f"k = {k} exceeds the beam of {self.beam}: set beam={k}")
+        ids, scores = self._generate(histories, min(self.beam, self.facts.n_items), hidden)
+        if hidden is not None and bool(torch.isneginf(scores).any()):  # where too few may be shown, hidden ones follow
             place = torch.isneginf(scores).cumsum(1) - 1
             filler = hidden.sort(dim=1, descending=True, stable=True).indices
             ids = torch.where(place >= 0, filler.gather(1, place.clamp(min=0)), ids)
