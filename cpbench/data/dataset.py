@@ -49,8 +49,8 @@ class Dataset:
     """Cleaned interactions with dense ids.
 
     items [M] int32, times [M] int64 (seconds since 1970), offsets [B + 1] int64 over B users;
-    user_ids [B] and item_table (N rows: `id`, `title`, optional `released` in seconds, and one list[str] column
-    per attribute) give the original names. `signals` [M] holds extra columns per interaction (e.g. `like`).
+    user_ids [B] and item_table (N rows: `id`, `title`, optional `released` in seconds and `price`, and one list[str]
+    column per attribute) give the original names. `signals` [M] holds extra columns per interaction (e.g. `like`).
     """
 
     name: str

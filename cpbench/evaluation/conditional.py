@@ -70,6 +70,22 @@ class Given:
             hidden = hidden | ~_first(shown, DEPTH)
         return scores, hidden if excluded is None else hidden | excluded
 
+    def generate(self, model: Recommender, histories: Histories, k: int, events: np.ndarray,
+                 excluded: Tensor | None) -> tuple[Tensor, Tensor]:
+        """`retrieve` for a model with a beam: lists int64 [B, k] and their scores, -inf where there is no item."""
+        if self.how in ("model", "model+filter"):
+            raise UsageError(f"{model.name} is ranked by its beam, which takes no condition; use post-filter or "
+                             "hard-filter")
+        carriers = self.carriers(histories, events)
+        if self.how == "hard-filter":
+            return model.search(histories, k, ~carriers if excluded is None else ~carriers | excluded)
+        ids, scores = model.search(histories, k, excluded)
+        if self.how == "none":
+            return ids, scores
+        dropped = ~carriers.gather(1, ids) | (torch.arange(k) >= DEPTH)
+        order = torch.sort(scores.masked_fill(dropped, -torch.inf), dim=1, descending=True, stable=True)
+        return ids.gather(1, order.indices), order.values
+
 
 def _first(scores: Tensor, k: int) -> Tensor:
     """The k best of each row, bool [B, N]; ties go to the smaller id, as in `Recommender.recommend`."""

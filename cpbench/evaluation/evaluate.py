@@ -1,6 +1,7 @@
 """Evaluate a model on the events of a split: exact ranks, metrics, and what the lists look like."""
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,7 +12,7 @@ from cpbench.errors import CpbenchError
 from cpbench.evaluation import conditional
 from cpbench.evaluation.conditional import Given
 from cpbench.evaluation.metrics import accuracy, by_activity, horizon, list_metrics
-from cpbench.evaluation.ranking import ranks_of
+from cpbench.evaluation.ranking import ranks_in, ranks_of
 from cpbench.models.base import Histories, Recommender
 
 BLOCK_BYTES = 32 << 20  # of scores held at once; larger blocks are not faster
@@ -36,6 +37,9 @@ def evaluate(model: Recommender, split: Split, events: Events, block: int | None
              only_accuracy: bool = False, given: Given | None = None) -> Evaluation:
     """Rank the whole catalogue at every event, under the split's protocol (design: docs/protocol.md).
 
+    A model with a `beam` is ranked by the lists that it generates: a target outside them is a miss, cut-offs beyond the
+    beam and MRR are absent, and the notes say how wide it was.
+
     `given` holds the conditions of the events, if there are any. Events are visited by history length, so that blocks
     need little padding; the result does not depend on `block` (events scored at once). `only_accuracy` looks at the
     next item alone (what follows a validation event is test). Raises CpbenchError on NaN scores.
@@ -46,8 +50,9 @@ def evaluate(model: Recommender, split: Split, events: Events, block: int | None
     order = np.argsort(events.end - events.start, kind="stable")
     visits = Events(events.users[order], events.start[order], events.end[order], events.target[order])
     ranks = np.empty((len(events), n_steps))
+    beam = None if model.beam is None or model.beam >= n_items else model.beam
     longest = LIST_LENGTH if given is None else max(conditional.CUTOFFS)
-    lists = np.empty((len(events), min(longest, n_items)), dtype=np.int64)
+    lists = np.empty((len(events), min(longest, n_items, beam or n_items)), dtype=np.int64)
     matches = np.zeros(lists.shape, dtype=bool)
     was_training = isinstance(model, torch.nn.Module) and model.training
     if isinstance(model, torch.nn.Module):
@@ -58,36 +63,70 @@ def evaluate(model: Recommender, split: Split, events: Events, block: int | None
             places = order[first:last]
             histories = Histories.of_events(split.dataset, visits, first, last)
             excluded = histories.seen(n_items) if split.protocol.exclude_seen else None
-            if given is None:
-                scores = model.score(histories).cpu()
+            targets = torch.from_numpy(np.stack([split.dataset.items[visits.target[first:last] + step]
+                                                 for step in range(n_steps)], 1).astype(np.int64))
+            if model.beam is None:
+                found, top = _rank(model, histories, targets, excluded, given, places, lists.shape[1])
             else:
-                scores, excluded = given.retrieve(model, histories, places, excluded)
-            if scores.shape != (last - first, n_items):
-                raise CpbenchError(f"{model.name}.score gave shape {tuple(scores.shape)}, "
-                                   f"expected {(last - first, n_items)}")
-            for step in range(n_steps):
-                targets = torch.from_numpy(split.dataset.items[visits.target[first:last] + step].astype(np.int64))
-                ranks[places, step] = ranks_of(scores, targets, excluded).numpy()
+                found, top = _generate(model, histories, targets, excluded, given, places)
+            ranks[places] = found.numpy()
             if not only_accuracy:
-                shown = scores if excluded is None else scores.masked_fill(excluded, -torch.inf)
-                top = shown.topk(lists.shape[1], dim=1)
-                lists[places] = top.indices.numpy()
+                shown, values = (part[:, :lists.shape[1]] for part in top())
+                lists[places] = shown.numpy()
                 if given is not None:
-                    carried = given.carriers(histories, places).gather(1, top.indices)
-                    matches[places] = (carried & ~torch.isneginf(top.values)).numpy()
+                    carried = given.carriers(histories, places).gather(1, shown)
+                    matches[places] = (carried & ~torch.isneginf(values)).numpy()
     if isinstance(model, torch.nn.Module):
         model.train(was_training)
-    metrics = accuracy(ranks[:, 0])
+    metrics = accuracy(ranks[:, 0], beam)
     if n_steps > 1:
-        metrics |= horizon(ranks)
+        metrics |= horizon(ranks, beam=beam)
     if not only_accuracy:
         activity = (split.train_end - split.dataset.offsets[:-1])[events.users]
-        metrics |= by_activity(ranks[:, 0], activity)
+        if beam is None or beam >= LIST_LENGTH:
+            metrics |= by_activity(ranks[:, 0], activity)
         metrics |= list_metrics(lists[:, :LIST_LENGTH], split.train_counts, _membership(split))
         if given is not None:
             metrics |= conditional.consistency(matches)
-    return Evaluation(ranks[:, 0], metrics, {} if only_accuracy else split.notes(events),
+    notes = {} if only_accuracy else split.notes(events) | ({} if model.beam is None else {"beam": model.beam})
+    return Evaluation(ranks[:, 0], metrics, notes,
                       time.perf_counter() - started, ranks if n_steps > 1 else None)
+
+
+Top = Callable[[], tuple[torch.Tensor, torch.Tensor]]
+"""The lists and their scores, int64 and float32 [B, K]: made only where somebody looks at them."""
+
+
+def _rank(model: Recommender, histories: Histories, targets: torch.Tensor, excluded: torch.Tensor | None,
+          given: Given | None, places: np.ndarray, k: int) -> tuple[torch.Tensor, Top]:
+    """Ranks float64 [B, H] of the targets int64 [B, H] among all items, and the lists of k."""
+    if given is None:
+        scores = model.score(histories).cpu()
+    else:
+        scores, excluded = given.retrieve(model, histories, places, excluded)
+    if scores.shape != (len(histories), model.facts.n_items):
+        raise CpbenchError(f"{model.name}.score gave shape {tuple(scores.shape)}, "
+                           f"expected {(len(histories), model.facts.n_items)}")
+    ranks = torch.stack([ranks_of(scores, step, excluded) for step in targets.T], 1)
+
+    def top() -> tuple[torch.Tensor, torch.Tensor]:
+        shown = scores if excluded is None else scores.masked_fill(excluded, -torch.inf)
+        values, ids = shown.topk(k, dim=1)
+        return ids, values
+
+    return ranks, top
+
+
+def _generate(model: Recommender, histories: Histories, targets: torch.Tensor, excluded: torch.Tensor | None,
+              given: Given | None, places: np.ndarray) -> tuple[torch.Tensor, Top]:
+    """The same of a model with a beam: ranks within its lists, infinity for what is not in them."""
+    assert model.beam is not None
+    k = min(model.beam, model.facts.n_items)
+    if given is None:
+        ids, scores = model.search(histories, k, excluded)
+    else:
+        ids, scores = given.generate(model, histories, k, places, excluded)
+    return torch.stack([ranks_in(ids, scores, step) for step in targets.T], 1), lambda: (ids, scores)
 
 
 def _membership(split: Split) -> np.ndarray | None:

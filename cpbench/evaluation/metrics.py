@@ -20,20 +20,25 @@ def reciprocal_rank(ranks: np.ndarray) -> np.ndarray:
     return 1.0 / ranks
 
 
-def accuracy(ranks: np.ndarray) -> dict[str, float]:
-    """HR@K and NDCG@K at every cut-off, and MRR: means over events."""
+def accuracy(ranks: np.ndarray, beam: int | None = None) -> dict[str, float]:
+    """HR@K and NDCG@K at every cut-off, and MRR: means over events.
+
+    `beam`: ranks beyond it are unknown, so that larger cut-offs and MRR are left out.
+    """
     result: dict[str, float] = {}
     for k in CUTOFFS:
-        result[f"HR@{k}"] = float(hit_rate(ranks, k).mean())
-        result[f"NDCG@{k}"] = float(ndcg(ranks, k).mean())
-    result["MRR"] = float(reciprocal_rank(ranks).mean())
+        if beam is None or k <= beam:
+            result[f"HR@{k}"] = float(hit_rate(ranks, k).mean())
+            result[f"NDCG@{k}"] = float(ndcg(ranks, k).mean())
+    if beam is None:
+        result["MRR"] = float(reciprocal_rank(ranks).mean())
     return result
 
 
-def horizon(ranks: np.ndarray, cutoffs: tuple[int, ...] = (10, 20, 50)) -> dict[str, float]:
+def horizon(ranks: np.ndarray, cutoffs: tuple[int, ...] = (10, 20, 50), beam: int | None = None) -> dict[str, float]:
     """HR@K of one list against the items 1 .. H steps ahead; ranks [E, H] (Climber-Pilot, Fig. 3)."""
     return {f"HR@{k}/step {step}": float(hit_rate(ranks[:, step - 1], k).mean())
-            for k in cutoffs for step in range(1, ranks.shape[1] + 1)}
+            for k in cutoffs if beam is None or k <= beam for step in range(1, ranks.shape[1] + 1)}
 
 
 def by_activity(ranks: np.ndarray, activity: np.ndarray, k: int = 10) -> dict[str, float]:

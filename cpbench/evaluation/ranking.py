@@ -21,6 +21,19 @@ def ranks_of(scores: Tensor, targets: Tensor, excluded: Tensor | None = None) ->
     return torch.cat(ranks) if ranks else torch.empty(0, dtype=torch.float64)
 
 
+def ranks_in(lists: Tensor, scores: Tensor, targets: Tensor) -> Tensor:
+    """The place of each target in its list, from 1, float64 [B]: infinity (a miss) where it is not there.
+
+    For models that generate: lists int64 [B, K], best first; scores [B, K], -inf marks what may not be shown; targets
+    int64 [B]. Raises CpbenchError on NaN.
+    """
+    if torch.isnan(scores).any():
+        raise CpbenchError("the model gave NaN scores; a NaN is an error, not a rank: lower the learning rate")
+    found = (lists == targets[:, None]) & ~torch.isneginf(scores)
+    place = torch.arange(1, lists.shape[1] + 1, dtype=torch.float64)
+    return torch.where(found, place, torch.inf).amin(1)
+
+
 def _ranks_of_rows(scores: Tensor, target: Tensor, excluded: Tensor | None) -> Tensor:
     if torch.isnan(scores.sum()) and torch.isnan(scores).any():  # one sum is cheaper than a test of every score
         raise CpbenchError("the model gave NaN scores; a NaN is an error, not a rank: lower the learning rate")

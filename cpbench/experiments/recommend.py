@@ -17,7 +17,7 @@ from cpbench.evaluation.conditional import Obedient
 from cpbench.evaluation.evaluate import BLOCK_BYTES
 from cpbench.experiments.original_ids import no_such, positions
 from cpbench.experiments.stored import StoredRun
-from cpbench.models.base import Facts, Histories
+from cpbench.models.base import Facts, Histories, best
 from cpbench.models.conditions import Conditions, condition_names, facts_with_conditions
 
 How = Literal["none", "model", "filtered"]
@@ -186,27 +186,24 @@ class _Lister:
         nothing = torch.zeros(len(histories), self.n_items, dtype=torch.bool)
         excluded = histories.seen(self.n_items) if run.split.protocol.exclude_seen else nothing
         with torch.inference_mode():
-            plain = run.model.score(histories).cpu()
-            lists = [self._lists(None, "none", plain, excluded, times)]
+            lists = [self._lists(None, "none", run.model.search(histories, self.k, excluded), times)]
             for wish in self.wishes:
                 values = torch.full((len(histories),), wish.value)
                 if wish.taught:
                     assert isinstance(run.model, Obedient)
-                    scores = run.model.score_given(histories, values, times).cpu()
-                    lists.append(self._lists(wish, "model", scores, excluded, times))
+                    found = best(run.model.score_given(histories, values, times), self.k, excluded)
+                    lists.append(self._lists(wish, "model", found, times))
                 else:
                     others = ~wish.conditions.carriers(values, times)
-                    lists.append(self._lists(wish, "filtered", plain, excluded | others, times))
+                    found = run.model.search(histories, self.k, excluded | others)
+                    lists.append(self._lists(wish, "filtered", found, times))
         return [self._case(histories, row, names[row], bases[row], [each[row] for each in lists])
                 for row in range(len(histories))]
 
-    def _lists(self, wish: Wish | None, how: How, scores: Tensor, hidden: Tensor, times: Tensor
-               ) -> list[RecommendedList]:
-        """One list for each row of scores float32 [B, N] and hidden bool [B, N]; ties go to the smaller id."""
-        best = torch.sort(scores.masked_fill(hidden, -torch.inf), dim=1, descending=True, stable=True)
+    def _lists(self, wish: Wish | None, how: How, found: tuple[Tensor, Tensor], times: Tensor) -> list[RecommendedList]:
+        """One list for each row of the best items int64 [B, k] and their scores; -inf is not shown."""
         made = []
-        for row in range(len(scores)):
-            ids, values = best.indices[row, :self.k], best.values[row, :self.k]
+        for row, (ids, values) in enumerate(zip(found[0].cpu(), found[1].cpu(), strict=True)):
             ids, values = ids[~torch.isneginf(values)], values[~torch.isneginf(values)]
             items = [Recommended(**vars(item), score=score)
                      for item, score in zip(self._items(ids, times[row]), values.tolist(), strict=True)]

@@ -225,7 +225,8 @@ def _train_and_record(cell: Cell, part: Split, folder: Path, state: Path, starte
 def _fit(model: Recommender, cell: Cell, part: Split, state: Path, watcher: Watcher, device: torch.device,
          tape: Path | None) -> TrainingResult:
     if isinstance(model, NeuralRecommender) and cell.settings.training is not None:
-        return train(model, part, cell.settings.training, cell.seed, state, watcher.epoch, str(device), tape=tape)
+        return train(model, part, cell.settings.training, cell.seed, state, watcher.epoch, str(device), tape=tape,
+                     say=watcher.say)
     begun = time.perf_counter()
     model.place(device)
     curve = model.fit(part, cell.seed) or []

@@ -45,7 +45,7 @@ class Policy(Protocol):
 
 
 class Plain:
-    """Any model, by its scores; ties go to the smaller id."""
+    """Any model, by its lists; ties go to the smaller id."""
 
     def __init__(self, model: Recommender) -> None:
         self.model = model
@@ -54,8 +54,7 @@ class Plain:
 
     def lists(self, asked: Asked) -> np.ndarray:
         with torch.inference_mode():
-            scores = self.model.score(asked.histories).cpu().masked_fill(asked.hidden, -torch.inf)
-            return torch.sort(scores, dim=1, descending=True, stable=True).indices[:, :asked.k].numpy()
+            return self.model.search(asked.histories, asked.k, asked.hidden)[0].cpu().numpy()
 
 
 class Instructed(Plain):

@@ -195,6 +195,14 @@ class Recommender(ABC):
         return cls.Config()
 
     @property
+    def beam(self) -> int | None:
+        """How many items its lists can hold at most, of a model that generates them; None: it ranks the catalogue.
+
+        Such a model overrides `search`. It is ranked by its lists, and a target that is not in them is a miss.
+        """
+        return None
+
+    @property
     def information(self) -> list[str]:
         """The information budget beside item ids: any of `user`, `times`, `request time`, `categories`, `text`,
         `condition`."""
@@ -212,22 +220,31 @@ class Recommender(ABC):
 
     @abstractmethod
     def score(self, histories: Histories) -> Tensor:
-        """Scores of the whole catalogue, float32 [B, N]; larger is better; finite. Seen items are not removed here."""
+        """Scores of the whole catalogue, float32 [B, N]; larger is better; finite. Seen items are not removed here.
+
+        A model with a `beam` may be slow at it (small catalogues, single requests): its lists come from `search`.
+        """
+
+    def search(self, histories: Histories, k: int, hidden: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """The best k <= N items that are not `hidden` (bool [B, N]): ids int64 [B, k] and scores [B, k], best first.
+
+        Where fewer are left, hidden ones come last, with score -inf. Raises UsageError when k exceeds the beam.
+        """
+        return best(self.score(histories), k, hidden)
 
     def recommend(self, histories: Histories, k: int, condition: str | None = None,
                   exclude_seen: bool = True) -> tuple[Tensor, Tensor]:
         """The best k items of each history: ids int64 [B, k] and scores [B, k], best first; ties go to the smaller id.
 
         Items that must not be shown (seen, with `exclude_seen`) come last with score -inf when k is larger than what
-        is left. Raises UsageError when k exceeds the catalogue or the model knows no conditions.
+        is left. Raises UsageError when k exceeds the catalogue or the beam, or the model knows no conditions.
         """
         if not 1 <= k <= self.facts.n_items:
             raise UsageError(f"k = {k} is outside 1..{self.facts.n_items}, the size of the catalogue")
-        scores = self.score(histories) if condition is None else self.scores_under(histories, condition)
-        if exclude_seen:
-            scores = scores.masked_fill(histories.seen(self.facts.n_items), -torch.inf)
-        order = torch.sort(scores, dim=1, descending=True, stable=True)
-        return order.indices[:, :k], order.values[:, :k]
+        seen = histories.seen(self.facts.n_items) if exclude_seen else None
+        if condition is None:
+            return self.search(histories, k, seen)
+        return best(self.scores_under(histories, condition), k, seen)
 
     def scores_under(self, histories: Histories, condition: str) -> Tensor:
         """Scores of the catalogue under the condition value called `condition`, float32 [B, N].
@@ -251,12 +268,15 @@ class Recommender(ABC):
 
     def save(self, folder: Path) -> None:
         """Write ``model.safetensors`` and ``model.json`` (never pickle), whole or not at all."""
+        with atomic_folder(folder) as temporary:
+            self.write(temporary)
+
+    def write(self, folder: Path) -> None:
+        """Write the files into an existing folder (a model that stores more extends this)."""
         document = {"model": self.name, "class": f"{type(self).__module__}:{type(self).__qualname__}",
                     "config": self.config.model_dump(mode="json"), "facts": self.facts.document()}
-        with atomic_folder(folder) as temporary:
-            save_file({name: tensor.contiguous() for name, tensor in self.tensors().items()},
-                      temporary / "model.safetensors")
-            (temporary / "model.json").write_text(json.dumps(document), encoding="utf-8")
+        save_file({name: tensor.contiguous() for name, tensor in self.tensors().items()}, folder / "model.safetensors")
+        (folder / "model.json").write_text(json.dumps(document), encoding="utf-8")
 
     @classmethod
     def load(cls, folder: Path) -> Self:
@@ -283,6 +303,17 @@ class Recommender(ABC):
         return path if path.is_file() else None
 
 
+def best(scores: Tensor, k: int, hidden: Tensor | None = None) -> tuple[Tensor, Tensor]:
+    """The k best of each row of scores [B, N], best first: ids int64 [B, k] and scores; ties go to the smaller id.
+
+    What is `hidden` (bool [B, N]) comes last, with score -inf.
+    """
+    if hidden is not None:
+        scores = scores.masked_fill(hidden.to(scores.device), -torch.inf)
+    order = torch.sort(scores, dim=1, descending=True, stable=True)
+    return order.indices[:, :k], order.values[:, :k]
+
+
 class NeuralRecommender(torch.nn.Module, Recommender):
     """A Recommender trained by gradients: it gives a loss, the training loop owns everything else."""
 
@@ -301,6 +332,11 @@ class NeuralRecommender(torch.nn.Module, Recommender):
 
         Of the protocol a training may depend on the split alone: runs that differ in the serving lag share it.
         """
+
+    @property
+    def remarks(self) -> list[str]:
+        """What a person should read about what `begin_training` made, in sentences (a tokeniser's health)."""
+        return []
 
     @abstractmethod
     def training_loss(self, batch: Sequences) -> tuple[Tensor, dict[str, float]]:

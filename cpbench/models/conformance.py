@@ -108,12 +108,16 @@ def check_scores(examination: Examination) -> None:
 
 
 def check_recommend(examination: Examination) -> None:
-    """Distinct ids of the catalogue, best first, with the scores that `score` gives them; seen items last."""
+    """Distinct ids of the catalogue, best first, with the scores that `score` gives them; seen items last.
+
+    A model with a beam promises lists no longer than that, and no best item unless the beam holds the catalogue.
+    """
     model, histories = examination.model, Histories.of_lists(LISTS)
     n_items = model.facts.n_items
+    longest = n_items if model.beam is None else min(model.beam, n_items)
     scores, seen = scores_of(model, histories), histories.seen(n_items)
     for exclude_seen in (False, True):
-        for k in (1, 5, n_items):
+        for k in sorted({1, min(5, longest), longest}):
             with torch.inference_mode():
                 ids, values = model.recommend(histories, k, exclude_seen=exclude_seen)
             require(tuple(ids.shape) == tuple(values.shape) == (len(histories), k),
@@ -124,13 +128,15 @@ def check_recommend(examination: Examination) -> None:
             hidden = seen.gather(1, ids) if exclude_seen else torch.zeros_like(ids, dtype=torch.bool)
             require(not bool((hidden & torch.isfinite(values)).any()), "exclude_seen is not honoured")
             require(same(values[~hidden], scores.gather(1, ids)[~hidden]), "recommend and score disagree")
-            best = scores.masked_fill(seen, -torch.inf) if exclude_seen else scores
-            require(same(best.max(1).values, values[:, 0]), "recommend misses the item with the best score")
+            if longest == n_items:
+                best = scores.masked_fill(seen, -torch.inf) if exclude_seen else scores
+                require(same(best.max(1).values, values[:, 0]), "recommend misses the item with the best score")
+    limit = "the catalogue" if longest == n_items else "the beam"
     try:
-        model.recommend(histories, n_items + 1)
+        model.recommend(histories, longest + 1)
     except UsageError:
         return
-    raise CheckError("recommend accepts a k larger than the catalogue instead of raising UsageError")
+    raise CheckError(f"recommend accepts a k larger than {limit} instead of raising UsageError")
 
 
 def check_determinism(examination: Examination) -> None:
@@ -300,8 +306,9 @@ def check_small_catalogues(examination: Examination) -> None:
         model = examination.fitted(synthetic.from_sequences(sequences, n_items, genres=genres))
         histories = Histories.of_lists([[], [0], [0] * 4])
         scores_of(model, histories)
-        ids, _ = model.recommend(histories, n_items, exclude_seen=True)
-        require(tuple(ids.shape) == (3, n_items), f"a catalogue of {n_items} gives lists of shape {tuple(ids.shape)}")
+        longest = n_items if model.beam is None else min(model.beam, n_items)
+        ids, _ = model.recommend(histories, longest, exclude_seen=True)
+        require(tuple(ids.shape) == (3, longest), f"a catalogue of {n_items} gives lists of shape {tuple(ids.shape)}")
 
 
 def check_parameters(examination: Examination) -> None:

@@ -42,6 +42,8 @@ class Row:
     fit_seconds: float
     parameters: int
     published: list[Published] = field(default_factory=list)
+    beam: int | None = None
+    """Ranked by lists that it generates, of so many items; None: by scores of the whole catalogue."""
 
     def mean(self, metric: str) -> float:
         """The mean of `metric`, minus infinity where there is none."""
@@ -124,6 +126,9 @@ def caption(table: ComparisonTable) -> list[str]:
         facts.append(f"{notes['targets_unseen_in_training']:,.0f} with a target unseen in training")
     if facts:
         lines.append(f"{', '.join(facts)}.")
+    beams = sorted({f"{row.model} (beam of {row.beam})" for row in table.rows if row.beam is not None})
+    if beams:
+        lines.append(f"Ranked by the lists they generate, a target outside the beam being a miss: {', '.join(beams)}.")
     small = [name for name in SHOWN if _cutoff(name) >= counts.get("items", 0)
              and (table.protocol.condition is not None or not name.startswith("CC"))]
     if small:
@@ -183,7 +188,8 @@ def _row(group: list[RunRecord], label: str) -> Row:
         if len(values) == len(group):
             metrics[name] = Estimate.of(values)
     return Row(group[0].model, label, group[0].information, [record.seed for record in group], metrics,
-               fmean(record.cost.fit_seconds for record in group), group[0].cost.parameters, published_for(group[0]))
+               fmean(record.cost.fit_seconds for record in group), group[0].cost.parameters, published_for(group[0]),
+               int(group[0].notes["beam"]) if "beam" in group[0].notes else None)
 
 
 def _plain(value: Any) -> str:

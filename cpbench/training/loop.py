@@ -24,7 +24,8 @@ from cpbench.training import allocator
 from cpbench.training.checkpoint import Progress, load_checkpoint, save_checkpoint
 from cpbench.training.config import TrainingConfig
 
-SELECTION_METRIC = "NDCG@10"
+SELECTED_BY = 10
+SELECTION_METRIC = f"NDCG@{SELECTED_BY}"
 
 
 @dataclass(frozen=True)
@@ -72,22 +73,27 @@ def seed_everything(seed: int, stream: int) -> np.random.Generator:
 def train(model: NeuralRecommender, split: Split, config: TrainingConfig, seed: int, folder: Path | None = None,
           on_epoch: Callable[[EpochReport], None] | None = None, device: str = "auto",
           validate: Callable[[NeuralRecommender], dict[str, float]] | None = None,
-          tape: Path | None = None) -> TrainingResult:
+          tape: Path | None = None, say: Callable[[str], None] = lambda text: None) -> TrainingResult:
     """Train until validation NDCG@10 stops improving; the model then holds its best weights.
 
-    `validate` gives the validation metrics; by default those of the split's validation events.
+    `validate` gives the validation metrics; by default those of the split's validation events. `say` is told what the
+    model remarks about what it made of the data before the first step.
 
     With `folder`, the state is saved there after every epoch and found again by the next call. With `tape`, the state
     after each epoch is kept there, and an epoch that is there already is not trained again: what validates otherwise,
     but trains alike, gets the same numbers as from a training of its own. Raises CpbenchError when the loss is not
     finite.
     """
+    if model.beam is not None and model.beam < SELECTED_BY:
+        raise UsageError(f"{model.name} makes lists of {model.beam}, but validation looks at the first {SELECTED_BY}")
     target = choose_device(device)
     model.to(target)
     sequences = TrainingSequences(split, model.max_length, config.batch_size, config.random_windows)
     if not len(sequences):
         raise UsageError(f"dataset {split.dataset.name!r} has no user with two training interactions")
     model.begin_training(split)
+    for remark in model.remarks:
+        say(remark)
     optimizer = _optimizer(model, config)
     steps = config.epochs * len(sequences)
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: _rate(config, step, steps))

@@ -7,7 +7,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 from ir_measures import RR, Success, nDCG
 
-from cpbench.evaluation.metrics import CUTOFFS, accuracy, by_activity, hit_rate, list_metrics, ndcg, reciprocal_rank
+from cpbench.evaluation.metrics import (
+    CUTOFFS,
+    accuracy,
+    by_activity,
+    hit_rate,
+    horizon,
+    list_metrics,
+    ndcg,
+    reciprocal_rank,
+)
 from tests.evaluation import reference
 
 INF = math.inf
@@ -114,3 +123,11 @@ def test_extreme_exposures() -> None:
     assert (even["gini@2"], even["coverage@2"]) == (0, 1)
     one = list_metrics(np.zeros((5, 1), dtype=int), np.ones(4), None)
     assert one["gini@1"] == pytest.approx(3 / 4)  # the largest value that N items allow: 1 - 1 / N
+
+
+def test_beyond_a_beam_nothing_is_known() -> None:
+    ranks = np.array([1.0, 11.0, np.inf])
+    known = accuracy(ranks, beam=20)
+    assert set(known) == {f"{name}@{k}" for name in ("HR", "NDCG") for k in (1, 5, 10, 20)}
+    assert known == {name: value for name, value in accuracy(ranks).items() if name in known}
+    assert set(horizon(ranks[:, None], beam=20)) == {"HR@10/step 1", "HR@20/step 1"}

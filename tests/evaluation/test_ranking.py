@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cpbench.errors import CpbenchError
-from cpbench.evaluation.ranking import ranks_of
+from cpbench.evaluation.ranking import ranks_in, ranks_of
 from tests.evaluation import reference
 
 INF = math.inf
@@ -81,3 +81,11 @@ def test_ties_gain_nothing_on_average(n_items: int) -> None:
     """Over all targets a constant scorer's mean rank is that of a random order."""
     ranks = ranks_of(torch.zeros(n_items, n_items), torch.arange(n_items))
     assert ranks.mean().item() == (n_items + 1) / 2
+
+
+def test_the_place_in_a_generated_list() -> None:
+    lists = torch.tensor([[3, 1, 2], [3, 1, 2], [3, 1, 2], [3, 1, 2]])
+    scores = torch.tensor([[3.0, 2.0, 1.0]] * 3 + [[3.0, -INF, -INF]])
+    assert ranks_in(lists, scores, torch.tensor([3, 2, 0, 1])).tolist() == [1, 3, INF, INF]
+    with pytest.raises(CpbenchError, match="NaN"):
+        ranks_in(lists, scores * math.nan, torch.tensor([3, 2, 0, 1]))

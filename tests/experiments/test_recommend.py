@@ -16,7 +16,7 @@ from cpbench.errors import UsageError
 from cpbench.experiments.original_ids import nearest, positions, read_users
 from cpbench.experiments.recommend import Case, recommend
 from cpbench.experiments.stored import StoredRun
-from cpbench.models.base import Histories
+from cpbench.models.base import Histories, Recommender
 from tests.experiments.tiny import tiny
 
 N = 30
@@ -24,6 +24,8 @@ N = 30
 
 class Descending:
     """Knows no conditions."""
+
+    search = Recommender.search
 
     def __init__(self) -> None:
         self.asked: list[Histories] = []

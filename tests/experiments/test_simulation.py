@@ -19,7 +19,7 @@ from cpbench.errors import UsageError
 from cpbench.experiments.lift import EVERYBODY, METRICS, RESAMPLES, differences, groups, per_user, values
 from cpbench.experiments.online_test import world_config
 from cpbench.experiments.simulation import Asked, Instructed, Plain, Served, serve
-from cpbench.models.base import Facts, Histories
+from cpbench.models.base import Facts, Histories, Recommender
 from tests.data.streaming.tiny import TINY
 
 WORLD = WorldConfig(repeat_after=DAY)
@@ -27,6 +27,8 @@ WORLD = WorldConfig(repeat_after=DAY)
 
 class Echo:
     """A model of the history: how often each song is in it, the latest one most. It feeds on what it shows."""
+
+    search = Recommender.search
 
     def __init__(self, n_items: int) -> None:
         self.n_items = n_items

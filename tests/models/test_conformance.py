@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict
 from torch import Tensor, nn
 
 from cpbench.data.protocol import Split
+from cpbench.errors import UsageError
 from cpbench.models.base import Facts, Histories, ModelConfig, NeuralRecommender, Recommender, Sequences
 from cpbench.models.conformance import check
 from cpbench.models.layers import TIME_BUCKETS, time_buckets
@@ -27,6 +28,8 @@ SMALL: dict[str, list[dict[str, Any]]] = {
     "hstu": [{"width": 16, "length": 20, **more} for more in (
         {"heads": 2, "query_width": 6, "value_width": 8, "request_time": True},
         {"blocks": 1, "loss": "softmax", "shared_negatives": True, "time_bias": False})],
+    "tiger": [{"width": 16, "heads": 2, "head_width": 8, "feed_forward": 16, "layers": 1, "quantiser": "rk-means",
+               **more} for more in ({"causal": True}, {"prefixes": 0, "codes": 8, "levels": 2})],
     "climber-pilot": [{"width": 16, "layers": 1, "negatives": 32, **more} for more in (
         {"mode": "nip", "loss": "softmax"}, {"mode": "mip", "sampler": "in-batch"}, {"mode": "tamip"},
         {"mode": "tamip", "cutoff": "exact", "category": "none"})],
@@ -237,7 +240,34 @@ class Weightless(Followers):
     n_parameters = 0  # type: ignore[assignment]
 
 
+class Generates(Followers):
+    """Lists of at most seven items."""
+
+    beam = 7  # type: ignore[assignment]
+
+    def search(self, histories: Histories, k: int, hidden: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        if k > 7:
+            raise UsageError("k exceeds the beam")
+        return super().search(histories, k, hidden)
+
+
+class ExceedsItsBeam(Followers):
+    beam = 7  # type: ignore[assignment]
+
+
+class GeneratesTwice(Generates):
+    def search(self, histories: Histories, k: int, hidden: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        ids, values = super().search(histories, k, hidden)
+        return ids[:, :1].expand(-1, k), values[:, :1].expand(-1, k)
+
+
+def test_a_correct_model_with_a_beam_passes() -> None:
+    assert failures(Generates) == {}
+
+
 @pytest.mark.parametrize(("broken", "name", "message"), [
+    (ExceedsItsBeam, "recommend", "recommend accepts a k larger than the beam instead of raising UsageError"),
+    (GeneratesTwice, "recommend", "recommend gives an item twice in one list"),
     (Nameless, "config", "the class has no name"),
     (Lenient, "config", "Config accepts an unknown key: a mistyped setting would be ignored"),
     (ForeignConfig, "config", "Config does not derive from cpbench.models.base.ModelConfig"),

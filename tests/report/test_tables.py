@@ -89,3 +89,10 @@ def test_collecting_names_what_it_leaves_out(tmp_path, monkeypatch):
         collect(results, ["tinny"])
     with pytest.raises(UsageError, match=r"no run on ml-1m is recorded in .*, only on tiny; make one with"):
         collect(results, ["ml-1m"])
+
+
+def test_a_model_that_generates_is_said_to_be_ranked_by_its_beam():
+    (table,), _ = comparison_tables([record("sasrec"), record("tiger", notes={"events": 40.0, "beam": 50.0})])
+    assert ("Ranked by the lists they generate, a target outside the beam being a miss: tiger (beam of 50)."
+            in caption(table))
+    assert not any("beam" in line for line in caption(comparison_tables([record("sasrec")])[0][0]))

@@ -49,13 +49,13 @@ def _malformed(content: bytes, name: str) -> UsageError:
 
 
 def items(files: Mapping[str, Path], kept: pl.Series) -> pl.DataFrame:
-    """Title, brand and categories; without the metadata file, ids only.
+    """Title, brand, categories and, where any product has one, the price; without the metadata file, ids only.
 
     A product lies in several category trees: its categories are all names below the roots
     (the root names the whole dataset).
     """
     columns: dict[str, Any] = {"id": pl.String, "title": pl.String, "category": pl.List(pl.String),
-                               "brand": pl.List(pl.String)}
+                               "brand": pl.List(pl.String), "price": pl.Float64}
     if "meta" not in files:
         return pl.DataFrame({"id": kept}).with_columns(title=pl.lit(None, pl.String)).select("id", "title")
     wanted = {asin.encode() for asin in kept}
@@ -66,15 +66,17 @@ def items(files: Mapping[str, Path], kept: pl.Series) -> pl.DataFrame:
         if found is None or found[1] not in wanted:
             continue
         rows.append(_product(line, f"{files['meta'].name}, line {number}"))
-    return pl.DataFrame(rows, schema=columns, orient="row").unique("id", keep="first", maintain_order=True)
+    table = pl.DataFrame(rows, schema=columns, orient="row").unique("id", keep="first", maintain_order=True)
+    return table if table["price"].count() else table.drop("price")
 
 
-def _product(line: bytes, place: str) -> tuple[str, str | None, list[str], list[str]]:
+def _product(line: bytes, place: str) -> tuple[str, str | None, list[str], list[str], float | None]:
     try:
         product: dict[str, Any] = ast.literal_eval(line.decode().strip())
         paths = product.get("categories", [])
         categories = list(dict.fromkeys(name for path in paths for name in path[1:]))
-        brand = product.get("brand")
-        return str(product["asin"]), product.get("title"), categories, [brand] if brand else []
+        brand, price = product.get("brand"), product.get("price")
+        return (str(product["asin"]), product.get("title"), categories, [brand] if brand else [],
+                None if price is None else float(price))
     except (ValueError, SyntaxError, TypeError, KeyError, AttributeError, RecursionError, MemoryError) as error:
         raise UsageError(f"{place}: not the Python literal of a product ({error})") from error

@@ -46,7 +46,12 @@ def test_amazon_metadata_is_python_not_json(tmp_path: Path) -> None:
         "{'asin': '9', this line is broken, but no kept item needs it}",
     ])
     table = READERS["amazon-2014"].items({"reviews": reviews, "meta": meta}, KEPT)
-    assert table.rows() == [("1", "Women's Hat", ["Hats", "Wool", "Gifts"], ["B"]), ("2", None, [], [])]
+    assert table.rows() == [("1", "Women's Hat", ["Hats", "Wool", "Gifts"], ["B"], 1.5), ("2", None, [], [], None)]
+
+
+def test_amazon_metadata_without_any_price_has_no_such_column(tmp_path: Path) -> None:
+    meta = official.gzipped(tmp_path / "m.gz", ["{'asin': '1', 'title': 'Hat'}"])
+    assert READERS["amazon-2014"].items({"meta": meta}, KEPT).columns == ["id", "title", "category", "brand"]
 
 
 def test_amazon_without_metadata(tmp_path: Path) -> None:
