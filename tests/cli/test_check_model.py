@@ -38,7 +38,7 @@ def test_a_class_in_the_current_folder_that_fails_exits_with_one(tmp_path: Path)
 
 
 @pytest.mark.parametrize(("reference", "sentence"), [
-    ("eas", "unknown model 'eas'; did you mean 'ease'?"),
+    ("eas", "unknown model 'eas'; did you mean 'ease' or 'esasrec'?"),
     ("nowhere:Model", "'nowhere:Model' cannot be imported: ModuleNotFoundError: No module named 'nowhere'"),
     ("pathlib:Nothing", "'pathlib:Nothing' cannot be imported: AttributeError"),
     ("pathlib:Path", "'pathlib:Path' is not a cpbench Recommender"),
