@@ -29,7 +29,7 @@ SMALL: dict[str, list[dict[str, Any]]] = {
         {"heads": 2, "query_width": 6, "value_width": 8, "request_time": True},
         {"blocks": 1, "loss": "softmax", "shared_negatives": True, "time_bias": False})],
     "tiger": [{"width": 16, "heads": 2, "head_width": 8, "feed_forward": 16, "layers": 1, "quantiser": "rk-means",
-               **more} for more in ({"causal": True}, {"prefixes": 0, "codes": 8, "levels": 2})],
+               **more} for more in ({"causal": True}, {"causal": False, "prefixes": 0, "codes": 8, "levels": 2})],
     "climber-pilot": [{"width": 16, "layers": 1, "negatives": 32, **more} for more in (
         {"mode": "nip", "loss": "softmax"}, {"mode": "mip", "sampler": "in-batch"}, {"mode": "tamip"},
         {"mode": "tamip", "cutoff": "exact", "category": "none"})],
