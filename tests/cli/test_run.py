@@ -132,7 +132,7 @@ def test_without_a_dataset_it_takes_what_is_ready_even_a_catalogue_smaller_than_
     (("--model", "sasrec", "--seed", "1"), "--seeds"),
     (("--model", "sasrec,climber-pilot", "--set", "epocs=3"), "is called 'epocs', did you mean 'epochs'?"),
     (("--model", "sasrec", "--set", "width=0", "--set", "loss=x"),
-     "width = 0 should be greater than or equal to 1; loss = 'x' should be 'bce', "),
+     "loss = 'x' should be 'bce', 'softmax', 'sampled-softmax' or 'gbce'; width = 0 should be "),
     (("--model", "sasrec", "--serving-lag", "soon"), "'soon' is not a length of time; write 900, 900s, 15m, 1h or 1d"),
     (("--model", "sasrec", "--dataset", "tiny", "--device", "tpu9"), "device 'tpu9' is not available here"),
 ])
