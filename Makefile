@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: setup demo test gates lint bench clean
+.PHONY: setup demo test gates results-check lint bench clean
 
 setup: .venv/.ready
 
@@ -27,6 +27,9 @@ test: setup
 
 gates: setup
 	$(BIN)/python -m pytest -m gate -s
+
+results-check: setup
+	$(BIN)/cpbench verify --results results/reference
 
 lint: setup
 	$(BIN)/ruff check .

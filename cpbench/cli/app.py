@@ -21,6 +21,7 @@ from cpbench.cli import (
     report,
     run,
     simulate,
+    verify,
 )
 from cpbench.errors import CpbenchError
 
@@ -45,6 +46,7 @@ for name, module, panel in (
     ("report", report, "Experiments"),
     ("recommend", recommend, "Experiments"),
     ("simulate", simulate, "Experiments"),
+    ("verify", verify, "Experiments"),
 ):
     app.command(name, rich_help_panel=panel, epilog=getattr(module, "EPILOG", None))(module.command)
 app.add_typer(bench.app, name="bench", rich_help_panel="Experiments")

@@ -1,0 +1,61 @@
+"""`cpbench verify`: do the recorded metrics follow from the recorded ranks?"""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from cpbench.cli.options import DEFAULT_RESULTS, Json, Quiet, Results
+
+EPILOG = """Examples:
+
+`cpbench verify`  every run that is recorded
+
+`cpbench verify results/reference/streaming/leave-one-out,seen=kept/climber-pilot/tuned-seed1`  one run
+
+`cpbench verify --results results/reference --json`"""
+
+
+def command(
+    run: Annotated[Path | None, typer.Argument(metavar="[RUN]", help="A run's folder; without it, all runs.")] = None,
+    results: Results = DEFAULT_RESULTS,
+    as_json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Recompute the metrics of recorded runs from their ranks, and say what cannot be trusted.
+
+    HR, NDCG and MRR are recomputed, at every step of a horizon and in every stage of a run with a condition; metrics of
+    lists (coverage, CC) need the model and are not. Exit status 1 when something does not follow.
+    """
+    from rich.console import Group
+    from rich.markup import escape
+    from rich.table import Table
+
+    from cpbench.cli.console import Output
+    from cpbench.errors import UsageError
+    from cpbench.report.record import FILE_NAME
+    from cpbench.report.verify import run_folders, verify
+
+    output = Output(as_json, quiet)
+    if run is not None and not (run / FILE_NAME).is_file():
+        raise UsageError(f"{run} is not the folder of a run: it holds no {FILE_NAME}")
+    folders = [run] if run is not None else run_folders(results)
+    if not folders:
+        raise UsageError(f"no run record in {results}; make one with "
+                         "`cpbench run --model popularity,sasrec,climber-pilot`")
+    verdicts = [verify(folder) for folder in folders]
+    bad = [verdict for verdict in verdicts if verdict.problems]
+    table = Table("run", "what is wrong", "what is to be known")
+    for column in table.columns:
+        column.overflow = "fold"
+    for verdict in verdicts:
+        if verdict.problems or verdict.remarks:
+            table.add_row(escape(str(verdict.folder)), escape("\n".join(verdict.problems)),
+                          escape("\n".join(verdict.remarks)))
+    count = f"{len(verdicts)} run{'s' * (len(verdicts) > 1)}"
+    output.note(f"{count}, {sum(verdict.recomputed for verdict in verdicts):,} metrics recomputed from their ranks")
+    summary = f"{len(bad)} of {count} cannot be trusted" if bad else f"{count}: all metrics follow from the ranks"
+    output.result({"runs": [verdict.document() for verdict in verdicts], "wrong": len(bad)},
+                  Group(table, summary) if table.row_count else summary)
+    if bad:
+        raise typer.Exit(1)

@@ -1,0 +1,94 @@
+"""Recomputes a record's metrics from the ranks beside it: what is printed must follow from what was measured."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from cpbench.errors import CpbenchError
+from cpbench.evaluation.metrics import accuracy, horizon
+from cpbench.report.record import FILE_NAME, ORACLE, RunRecord, load_record
+
+TOLERANCE = 1e-9
+RANKS = "ranks.parquet"
+
+
+@dataclass
+class Verdict:
+    """`recomputed` metrics follow from the ranks; `problems` do not, or cannot be looked at; `remarks` should be known.
+    """
+
+    folder: Path
+    recomputed: int = 0
+    problems: list[str] = field(default_factory=list)
+    remarks: list[str] = field(default_factory=list)
+
+    def document(self) -> dict[str, Any]:
+        return {"folder": str(self.folder), "recomputed": self.recomputed, "problems": self.problems,
+                "remarks": self.remarks}
+
+
+def run_folders(results: Path) -> list[Path]:
+    """Every recorded run below `results`, readable or not."""
+    found = (path.parent for path in results.glob(f"*/*/*/*/{FILE_NAME}"))
+    return sorted(folder for folder in found
+                  if not any(part.startswith(".") for part in folder.relative_to(results).parts))
+
+
+def verify(folder: Path) -> Verdict:
+    """What can be said of the run in `folder`; a record or ranks that cannot be read are problems, not exceptions."""
+    verdict = Verdict(folder)
+    try:
+        record = load_record(folder)
+    except CpbenchError as error:
+        verdict.problems.append(str(error))
+        return verdict
+    if record.model == ORACLE:
+        verdict.remarks.append("a ceiling, computed from the simulator's truth: it has no ranks")
+        return verdict
+    if record.dirty:
+        verdict.remarks.append(f"made from changed sources of commit {record.commit}")
+    elif record.commit is None:
+        verdict.remarks.append("made from an installed package: its commit is not known")
+    try:
+        table = pl.read_parquet(folder / RANKS)
+    except (OSError, pl.exceptions.PolarsError) as error:
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        verdict.problems.append(f"{RANKS} cannot be read ({reason}): nothing supports the metrics")
+        return verdict
+    _compare(verdict, record, table)
+    return verdict
+
+
+def _compare(verdict: Verdict, record: RunRecord, table: pl.DataFrame) -> None:
+    events, beam = record.notes.get("events"), record.notes.get("beam")
+    if events is not None and events != table.height:
+        verdict.problems.append(f"the record counts {events:.0f} test events, {RANKS} holds {table.height}")
+    if table.select("user", "target").is_duplicated().any():
+        verdict.problems.append(f"an event occurs twice in {RANKS}")
+    steps = [name for name in table.columns if name == "rank" or name.startswith("rank ")]
+    claims = [("", record.metrics.test, steps)]
+    claims += [(f"{stage.name}, {how}: ", metrics, [f"rank, {stage.name}: {how}"])
+               for stage in record.stages for how, metrics in stage.metrics.items()]
+    for label, claimed, columns in claims:
+        if missing := [name for name in columns if name not in table.columns] or ([] if columns else ["rank"]):
+            verdict.problems.append(f"{RANKS} lacks the column {missing[0]!r}")
+            continue
+        ranks = table.select(columns).to_numpy()
+        if np.isnan(ranks).any() or (ranks < 1).any():
+            verdict.problems.append(f"{label}{RANKS} holds a rank below 1 or none at all")
+            continue
+        found = accuracy(ranks[:, 0], None if beam is None else int(beam))
+        if len(columns) > 1:
+            found |= horizon(ranks)
+        for name in found.keys() & claimed.keys():
+            value = claimed[name]
+            if value is None or abs(value - found[name]) > TOLERANCE:
+                verdict.problems.append(f"{label}{name} is {value} in the record, {found[name]:.6f} by the ranks")
+            else:
+                verdict.recomputed += 1
+        if unsupported := sorted(name for name in claimed if name.startswith(("HR@", "NDCG@", "MRR"))
+                                 and name not in found and "/" not in name):
+            verdict.problems.append(f"{label}no rank supports {unsupported[0]}")

@@ -1,0 +1,102 @@
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+
+from cpbench.evaluation.metrics import accuracy, horizon
+from cpbench.report.record import RunRecord
+from cpbench.report.verify import run_folders, verify
+from tests.report.records import record, store
+
+REFERENCE = Path(__file__).parents[2] / "results" / "reference"
+RANKS = np.array([[1.0, 3.5], [12.0, 2.0], [np.inf, 50.0], [7.5, np.inf]])
+
+
+def kept(results: Path, made: RunRecord, ranks: np.ndarray = RANKS, **more: np.ndarray) -> Path:
+    folder = store(results, made)
+    table = pl.DataFrame({"user": np.arange(len(ranks)), "target": np.arange(len(ranks)), "rank": ranks[:, 0],
+                          **{f"rank {step + 1}": ranks[:, step] for step in range(1, ranks.shape[1])}, **more})
+    table.write_parquet(folder / "ranks.parquet")
+    return folder
+
+
+def honest(**changes) -> RunRecord:
+    test = {**accuracy(RANKS[:, 0]), **horizon(RANKS), "coverage@10": 0.3}
+    return record(metrics={"test": test}, notes={"events": 4.0}, commit="abc", dirty=False).model_copy(update=changes)
+
+
+def test_what_follows_from_the_ranks_is_counted(tmp_path):
+    verdict = verify(kept(tmp_path, honest()))
+    assert verdict.problems == verdict.remarks == []
+    assert verdict.recomputed == len(accuracy(RANKS[:, 0])) + len(horizon(RANKS))
+
+
+@pytest.mark.parametrize("name", ["HR@10", "NDCG@200", "MRR", "HR@50/step 2"])
+@pytest.mark.parametrize("value", [0.123, None])
+def test_a_changed_metric_is_found(tmp_path, name, value):
+    made = honest()
+    metrics = made.metrics.model_copy(update={"test": {**made.metrics.test, name: value}})
+    verdict = verify(kept(tmp_path, made.model_copy(update={"metrics": metrics})))
+    assert len(verdict.problems) == 1 and verdict.problems[0].startswith(f"{name} is {value} in the record, ")
+
+
+@pytest.mark.parametrize(("change", "problem"), [
+    (lambda ranks: ranks[:-1], "counts 4 test events, ranks.parquet holds 3"),
+    (lambda ranks: np.where(ranks == 12.0, np.nan, ranks), "a rank below 1 or none at all"),
+    (lambda ranks: np.where(ranks == 12.0, 0.0, ranks), "a rank below 1 or none at all"),
+    (lambda ranks: np.where(ranks == 12.0, 9.0, ranks), "HR@10 is 0.5 in the record, 0.75"),
+])
+def test_changed_ranks_are_found(tmp_path, change, problem):
+    assert any(problem in each for each in verify(kept(tmp_path, honest(), change(RANKS))).problems)
+
+
+def test_an_event_counts_once(tmp_path):
+    folder = kept(tmp_path, honest())
+    table = pl.read_parquet(folder / "ranks.parquet")
+    table.with_columns(user=0, target=0).write_parquet(folder / "ranks.parquet")
+    assert verify(folder).problems == ["an event occurs twice in ranks.parquet"]
+
+
+def test_every_stage_is_looked_at(tmp_path):
+    after = np.array([2.0, 2.0, 2.0, 300.0])
+    stage = {"name": "fine-tuning", "metrics": {"model": accuracy(after), "none": accuracy(RANKS[:, 0])},
+             "fit_seconds": 1.0, "epochs": 1}
+    made = RunRecord.model_validate({**honest().model_dump(), "stages": [stage]})
+    good = verify(kept(tmp_path / "good", made, **{"rank, fine-tuning: model": after,
+                                                   "rank, fine-tuning: none": RANKS[:, 0]}))
+    assert good.problems == [] and good.recomputed == 3 * len(accuracy(after)) + len(horizon(RANKS))
+    bad = verify(kept(tmp_path / "bad", made, **{"rank, fine-tuning: model": RANKS[:, 0]}))
+    assert "fine-tuning, model: HR@1 is 0.0 in the record, 0.250000 by the ranks" in bad.problems
+    assert "ranks.parquet lacks the column 'rank, fine-tuning: none'" in bad.problems
+
+
+def test_a_beam_supports_no_more_than_its_width(tmp_path):
+    ranks = RANKS[:, :1]
+    narrow = record(metrics={"test": accuracy(ranks[:, 0], 20)}, notes={"events": 4.0, "beam": 20.0})
+    assert verify(kept(tmp_path / "narrow", narrow, ranks)).problems == []
+    claimed = record(metrics={"test": accuracy(ranks[:, 0])}, notes={"events": 4.0, "beam": 20.0})
+    assert verify(kept(tmp_path / "claimed", claimed, ranks)).problems == ["no rank supports HR@100"]
+
+
+def test_what_cannot_be_read_is_a_problem(tmp_path):
+    assert "cannot be read" in verify(store(tmp_path, honest())).problems[0]
+    folder = store(tmp_path, record("ease"))
+    (folder / "ranks.parquet").write_text("no table")
+    assert "nothing supports the metrics" in verify(folder).problems[0]
+    (folder / "record.json").write_text("{")
+    assert "is damaged" in verify(folder).problems[0]
+    assert len(run_folders(tmp_path)) == 2
+
+
+def test_where_it_came_from_is_remarked(tmp_path):
+    assert verify(kept(tmp_path / "a", honest(dirty=True))).remarks == ["made from changed sources of commit abc"]
+    assert "an installed package" in verify(kept(tmp_path / "b", honest(commit=None))).remarks[0]
+    assert "a ceiling" in verify(store(tmp_path / "c", honest(model="oracle"))).remarks[0]
+
+
+def test_the_reference_results_can_be_trusted():
+    verdicts = [verify(folder) for folder in run_folders(REFERENCE)]
+    assert len(verdicts) > 50 and sum(verdict.recomputed for verdict in verdicts) > 1000
+    assert [verdict for verdict in verdicts if verdict.problems] == []
+    assert not any("changed sources" in remark for verdict in verdicts for remark in verdict.remarks)
