@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#999999", "#F0E442",
            "#7F3C8D")  # Okabe and Ito's first: told apart by colour-blind readers, and in print by marker
 MARKERS = "osD^vP*Xhd"
+FROM_ZERO = ("tamip", "window", "branches")
+FILTERED = " + hard filter"
 
 
 def draw(name: str, title: str, rows: Sequence[AblationRow], folder: Path,
@@ -33,9 +35,13 @@ def draw(name: str, title: str, rows: Sequence[AblationRow], folder: Path,
             own = [row for row in rows if row.lag == lag]
             DRAWN[name](axis, own, gaps)
             axis.set_title(lag_text(lag))
-        if name != "instructions":  # from zero; set any earlier, it would cut off later panels
+        if name in FROM_ZERO:  # set any earlier, it would cut off later panels
             axes[0].set_ylim(0, axes[0].get_ylim()[1])
-        axes[0].legend(frameon=False, fontsize=8)
+        if name == "cgsa":  # too many rows to leave room among the points
+            figure.set_figwidth(figure.get_figwidth() + 2.2)
+            figure.legend(*axes[0].get_legend_handles_labels(), loc="outside right upper", frameon=False, fontsize=8)
+        else:
+            axes[0].legend(frameon=False, fontsize=8)
         figure.suptitle(title.replace("$", ""))  # "$" would start a formula
         paths = [folder / f"{name}.{form}" for form in ("png", "svg")]
         for path in paths:
@@ -78,12 +84,15 @@ def _branches(axis: "Axes", rows: Sequence[AblationRow], gaps: np.ndarray | None
 
 
 def _tradeoff(axis: "Axes", rows: Sequence[AblationRow], gaps: np.ndarray | None) -> None:
-    for number, row in enumerate(rows):
+    """A colour and marker a method; filled as it is, open with the hard filter on top."""
+    methods = list(dict.fromkeys(row.label.removesuffix(FILTERED) for row in rows))
+    for row in rows:
         if {"HR@10", "CC@10"} <= set(row.metrics):
+            number = methods.index(row.label.removesuffix(FILTERED))
             axis.errorbar(row.metrics["CC@10"].mean, row.metrics["HR@10"].mean,
                           xerr=row.metrics["CC@10"].spread, yerr=row.metrics["HR@10"].spread,
                           color=COLOURS[number % len(COLOURS)], marker=MARKERS[number % len(MARKERS)], linestyle="",
-                          label=row.label)
+                          markerfacecolor="none" if row.label.endswith(FILTERED) else None, label=row.label)
     axis.set(xlabel="CC@10: share of the list that obeys", ylabel="HR@10 under the condition")
 
 
