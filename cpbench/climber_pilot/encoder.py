@@ -68,7 +68,7 @@ class Layer(nn.Module):
 
 
 class _TakeColumns(torch.autograd.Function):
-    """table [H, V], index int64 [...] -> [H, ...], with a gradient by counting: torch's own was the costliest part of a step."""
+    """table [H, V], index int64 [...] -> [H, ...]; the gradient is counted: torch's own was a step's costliest part."""
 
     @staticmethod
     def forward(ctx, table: Tensor, index: Tensor) -> Tensor:  # type: ignore[no-untyped-def]
