@@ -11,7 +11,7 @@ from cpbench.data.protocol import Events, Split
 from cpbench.errors import CpbenchError
 from cpbench.evaluation import conditional
 from cpbench.evaluation.conditional import Given
-from cpbench.evaluation.metrics import accuracy, by_activity, horizon, list_metrics
+from cpbench.evaluation.metrics import accuracy, by_activity, by_popularity, horizon, list_metrics
 from cpbench.evaluation.ranking import ranks_in, ranks_of
 from cpbench.models.base import Histories, Recommender
 
@@ -85,6 +85,7 @@ def evaluate(model: Recommender, split: Split, events: Events, block: int | None
         activity = (split.train_end - split.dataset.offsets[:-1])[events.users]
         if beam is None or beam >= LIST_LENGTH:
             metrics |= by_activity(ranks[:, 0], activity)
+            metrics |= by_popularity(ranks[:, 0], split.train_counts[split.dataset.items[events.target]])
         metrics |= list_metrics(lists[:, :LIST_LENGTH], split.train_counts, _membership(split))
         if given is not None:
             metrics |= conditional.consistency(matches)

@@ -43,9 +43,18 @@ def horizon(ranks: np.ndarray, cutoffs: tuple[int, ...] = (10, 20, 50), beam: in
 
 def by_activity(ranks: np.ndarray, activity: np.ndarray, k: int = 10) -> dict[str, float]:
     """HR@k and NDCG@k by tercile of user activity (training interactions of the event's user, [E])."""
-    order = np.argsort(activity, kind="stable")
+    return _by_tercile(ranks, activity, ("low", "middle", "high"), k)
+
+
+def by_popularity(ranks: np.ndarray, popularity: np.ndarray, k: int = 10) -> dict[str, float]:
+    """HR@k and NDCG@k by tercile of the target's popularity (training interactions of the item, [E])."""
+    return _by_tercile(ranks, popularity, ("rare", "common", "popular"), k)
+
+
+def _by_tercile(ranks: np.ndarray, amounts: np.ndarray, levels: tuple[str, str, str], k: int) -> dict[str, float]:
+    order = np.argsort(amounts, kind="stable")
     result = {}
-    for level, part in zip(("low", "middle", "high"), np.array_split(order, 3), strict=True):
+    for level, part in zip(levels, np.array_split(order, 3), strict=True):
         if len(part):
             result[f"HR@{k}/{level}"] = float(hit_rate(ranks[part], k).mean())
             result[f"NDCG@{k}/{level}"] = float(ndcg(ranks[part], k).mean())

@@ -91,6 +91,7 @@ def instruct_and_record(cell: Cell, part: Split, folder: Path, state: Path, star
         information=list(dict.fromkeys([*model.information, "condition",
                                         *(["request time"] if test_given.conditions.by_age else [])])),
         metrics=Metrics(valid=valid.metrics, test=test.metrics),
+        selected_by=result.selected_by or base.selected_by,
         obeys=obeys,
         stages=stages,
         notes=test.notes | {"events_without_condition": len(part.test) - len(test_events)},
@@ -102,6 +103,5 @@ def instruct_and_record(cell: Cell, part: Split, folder: Path, state: Path, star
         started=started,
         **environment.circumstances(device),
     )
-    write_run(folder, record, test_events, test.ranks if test.steps is None else test.steps, result.curve, model,
-              {f"rank, {name}": each.ranks for name, each in found.items()})
-    return record
+    return write_run(folder, record, test_events, test.ranks if test.steps is None else test.steps, result.curve, model,
+                     {f"rank, {name}": each.ranks for name, each in found.items()})

@@ -10,6 +10,7 @@ from polars.exceptions import PolarsError
 from pydantic_core import to_json
 from safetensors import SafetensorError
 
+from cpbench.data.fetch import checksum
 from cpbench.data.protocol import Events
 from cpbench.errors import CpbenchError
 from cpbench.files import atomic_folder
@@ -21,8 +22,10 @@ __all__ = ["RunRecord", "load_record", "write_run"]
 
 def write_run(folder: Path, record: RunRecord, events: Events | None = None, ranks: np.ndarray | None = None,
               curve: Sequence[dict[str, Any]] = (), model: Recommender | None = None,
-              other_ranks: Mapping[str, np.ndarray] | None = None) -> None:
+              other_ranks: Mapping[str, np.ndarray] | None = None) -> RunRecord:
     """Write record.json and, where given, ranks.parquet, curve.json and model/ as one new folder.
+
+    Returns the record as written: with the checksums of the evidence, and the looks at the test events counted.
 
     ranks.parquet has one row per test event: `user` (dense index), `target` (position of the target among the
     dataset's interactions) and `rank` float64 (a half where scores tie, infinity for a miss); ranks [E, H] of a
@@ -38,9 +41,22 @@ def write_run(folder: Path, record: RunRecord, events: Events | None = None, ran
                 (temporary / "curve.json").write_bytes(to_json(list(curve), indent=1, inf_nan_mode="null") + b"\n")
             if model is not None:
                 model.save(temporary / "model")
-            (temporary / FILE_NAME).write_text(record.model_dump_json(indent=2) + "\n", encoding="utf-8")
+            checksums = {path.name: checksum(path) for path in sorted(temporary.iterdir()) if path.is_file()}
+            complete = record.model_copy(update={"checksums": checksums, "test_looks": _earlier_looks(folder) + 1})
+            (temporary / FILE_NAME).write_text(complete.model_dump_json(indent=2) + "\n", encoding="utf-8")
+        return complete
     except (SafetensorError, PolarsError) as error:  # both libraries wrap the disk's error in their own
         raise CpbenchError(f"cannot write {folder}: {error}; nothing was left behind") from error
+
+
+def _earlier_looks(folder: Path) -> int:
+    """By the record that is about to be replaced; one that cannot be read was at least one look."""
+    if not (folder / FILE_NAME).exists():
+        return 0
+    try:
+        return load_record(folder).test_looks
+    except CpbenchError:
+        return 1
 
 
 def _columns(ranks: np.ndarray) -> dict[str, np.ndarray]:

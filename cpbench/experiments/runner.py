@@ -209,6 +209,7 @@ def _train_and_record(cell: Cell, part: Split, folder: Path, state: Path, starte
         config_sources=cell.settings.all_sources,
         information=model.information,
         metrics=Metrics(valid=valid.metrics, test=test.metrics),
+        selected_by=result.selected_by,
         notes=test.notes,
         cost=Cost(fit_seconds=result.fit_seconds, evaluate_seconds=test.seconds, epochs=result.epochs,
                   best_epoch=result.best_epoch, peak_rss_bytes=environment.peak_memory(),
@@ -218,8 +219,7 @@ def _train_and_record(cell: Cell, part: Split, folder: Path, state: Path, starte
         started=started,
         **environment.circumstances(device, model.libraries),
     )
-    write_run(folder, record, part.test, test.ranks if test.steps is None else test.steps, result.curve, model)
-    return record
+    return write_run(folder, record, part.test, test.ranks if test.steps is None else test.steps, result.curve, model)
 
 
 def _fit(model: Recommender, cell: Cell, part: Split, state: Path, watcher: Watcher, device: torch.device,

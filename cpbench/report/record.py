@@ -84,6 +84,10 @@ class RunRecord(Frozen):
     information: list[str]
     """What the model uses beside item ids."""
     metrics: Metrics
+    selected_by: str = ""
+    """What chose the epoch of `cost.best_epoch`; empty where no epoch was chosen, and in records before 2026-11-25."""
+    test_looks: int = 1
+    """How often the test events were looked at for this record's folder: once, and once more for every --force."""
     obeys: str = ""
     """Under a condition: how the lists of `metrics` obey it."""
     stages: list[Stage] = []
@@ -91,6 +95,8 @@ class RunRecord(Frozen):
     notes: dict[str, float]
     """Facts about the test events: how many, without history, with targets seen before or unseen in training."""
     cost: Cost
+    checksums: dict[str, str] = {}
+    """``sha256:HEX`` of the files of evidence beside the record, by name; empty in records before 2026-11-25."""
     dataset_fingerprint: str
     dataset_counts: dict[str, int]
     versions: dict[str, str]

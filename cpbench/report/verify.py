@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from cpbench.errors import CpbenchError
+from cpbench.data.fetch import checksum
+from cpbench.errors import CpbenchError, UsageError
 from cpbench.evaluation.metrics import accuracy, horizon
 from cpbench.report.record import FILE_NAME, ORACLE, RunRecord, load_record
 
@@ -22,12 +23,14 @@ class Verdict:
 
     folder: Path
     recomputed: int = 0
+    sealed: bool = False
+    """The record holds checksums of its evidence."""
     problems: list[str] = field(default_factory=list)
     remarks: list[str] = field(default_factory=list)
 
     def document(self) -> dict[str, Any]:
-        return {"folder": str(self.folder), "recomputed": self.recomputed, "problems": self.problems,
-                "remarks": self.remarks}
+        return {"folder": str(self.folder), "recomputed": self.recomputed, "sealed": self.sealed,
+                "problems": self.problems, "remarks": self.remarks}
 
 
 def run_folders(results: Path) -> list[Path]:
@@ -52,6 +55,7 @@ def verify(folder: Path) -> Verdict:
         verdict.remarks.append(f"made from changed sources of commit {record.commit}")
     elif record.commit is None:
         verdict.remarks.append("made from an installed package: its commit is not known")
+    _check_files(verdict, record)
     try:
         table = pl.read_parquet(folder / RANKS)
     except (OSError, pl.exceptions.PolarsError) as error:
@@ -60,6 +64,19 @@ def verify(folder: Path) -> Verdict:
         return verdict
     _compare(verdict, record, table)
     return verdict
+
+
+def _check_files(verdict: Verdict, record: RunRecord) -> None:
+    """The files of evidence are those that were written with the record."""
+    verdict.sealed = bool(record.checksums)
+    for name, expected in record.checksums.items():
+        try:
+            found = checksum(verdict.folder / name)
+        except UsageError as error:
+            verdict.problems.append(str(error))
+            continue
+        if found != expected:
+            verdict.problems.append(f"{name} is not the file written with the record: {found}, not {expected}")
 
 
 def _compare(verdict: Verdict, record: RunRecord, table: pl.DataFrame) -> None:

@@ -50,6 +50,11 @@ class TrainingResult:
     best_epoch: int
     fit_seconds: float
 
+    @property
+    def selected_by(self) -> str:
+        """What chose `best_epoch`; empty for models without epochs."""
+        return f"validation {SELECTION_METRIC}" if self.best_epoch else ""
+
 
 def choose_device(name: str) -> torch.device:
     """``auto`` is a GPU where there is one. Raises UsageError for a device this machine lacks."""

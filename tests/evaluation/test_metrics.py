@@ -11,6 +11,7 @@ from cpbench.evaluation.metrics import (
     CUTOFFS,
     accuracy,
     by_activity,
+    by_popularity,
     hit_rate,
     horizon,
     list_metrics,
@@ -131,3 +132,9 @@ def test_beyond_a_beam_nothing_is_known() -> None:
     assert set(known) == {f"{name}@{k}" for name in ("HR", "NDCG") for k in (1, 5, 10, 20)}
     assert known == {name: value for name, value in accuracy(ranks).items() if name in known}
     assert set(horizon(ranks[:, None], beam=20)) == {"HR@10/step 1", "HR@20/step 1"}
+
+
+def test_popularity_of_the_target_makes_three_parts():
+    ranks, counts = np.array([1.0, 20.0, 20.0, 1.0, 1.0, 20.0]), np.array([9, 1, 2, 5, 6, 30])
+    found = by_popularity(ranks, counts)
+    assert [found[f"HR@10/{level}"] for level in ("rare", "common", "popular")] == [0.0, 1.0, 0.5]

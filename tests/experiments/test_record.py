@@ -7,6 +7,7 @@ import pytest
 from polars.exceptions import ComputeError
 from safetensors import SafetensorError
 
+from cpbench.data.fetch import checksum
 from cpbench.data.protocol import Events
 from cpbench.errors import CpbenchError
 from cpbench.experiments.record import load_record, write_run
@@ -52,3 +53,15 @@ def test_a_horizon_adds_a_column_a_step_and_others_their_own(tmp_path):
     ranks = pl.read_parquet(tmp_path / "run" / "ranks.parquet")
     assert ranks.columns == ["user", "target", "rank", "rank 2", "rank 3", "rank, pre-training: none"]
     assert ranks["rank 3"].to_list() == [3.5, float("inf")] and ranks["rank"].to_list() == [1.0, 4.0]
+
+
+def test_a_record_holds_the_checksums_of_its_evidence_and_counts_the_looks(tmp_path):
+    folder = tmp_path / "run"
+    for look in (1, 2):
+        write_run(folder, record(), EVENTS, np.array([1.5, np.inf]))
+        written = load_record(folder)
+        assert written.test_looks == look
+        assert written.checksums == {name: checksum(folder / name) for name in ("curve.json", "ranks.parquet")}
+    (folder / "record.json").write_text("{")
+    write_run(folder, record())
+    assert load_record(folder).test_looks == 2

@@ -89,6 +89,14 @@ def test_what_cannot_be_read_is_a_problem(tmp_path):
     assert len(run_folders(tmp_path)) == 2
 
 
+def test_a_file_that_was_exchanged_is_found(tmp_path):
+    made = honest(checksums={"ranks.parquet": "sha256:" + "0" * 64, "curve.json": "sha256:" + "0" * 64})
+    verdict = verify(kept(tmp_path, made))
+    assert verdict.sealed and len(verdict.problems) == 2
+    assert "ranks.parquet is not the file written with the record" in verdict.problems[0]
+    assert "curve.json cannot be read" in verdict.problems[1]
+
+
 def test_where_it_came_from_is_remarked(tmp_path):
     assert verify(kept(tmp_path / "a", honest(dirty=True))).remarks == ["made from changed sources of commit abc"]
     assert "an installed package" in verify(kept(tmp_path / "b", honest(commit=None))).remarks[0]
