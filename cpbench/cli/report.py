@@ -35,8 +35,8 @@ def command(
     if as_json and form not in ("terminal", "json"):
         raise UsageError(f"--json and --format {form} contradict each other: give one of them")
     output = Output(as_json or form == "json")
-    records, unreadable = collect(results, comma_separated(datasets or ""))
-    tables, separate = comparison_tables(records)
+    runs, unreadable = collect(results, comma_separated(datasets or ""))
+    tables, separate = comparison_tables(runs)
     for warning in [*unreadable, *separate]:
         output.warn(warning)
     view: Any

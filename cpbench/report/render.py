@@ -6,8 +6,9 @@ import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from cpbench.report.caption import caption
 from cpbench.report.record import ORACLE
-from cpbench.report.tables import ComparisonTable, Row, caption
+from cpbench.report.tables import ComparisonTable, Row
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType

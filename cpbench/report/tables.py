@@ -1,30 +1,39 @@
-"""RunRecords -> tables: one for every dataset, version of its data, and protocol; never two of them in one.
+"""Runs -> tables: one for every dataset, version of its data, protocol, and kind of recipe; never two of them in one.
 
-Rows are models (with recipe and settings given by hand), sorted by NDCG@10; figures are means over seeds.
+Rows are models (with recipe and settings given by hand), sorted by NDCG@10; figures are means over seeds. Recipes that
+repeat a paper stand apart from those that were tuned: a table must not set an untuned model against a tuned one.
 """
 
 import json
 import math
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from statistics import fmean, stdev
 from typing import Any
 
 from cpbench.data.protocol import Protocol
+from cpbench.report.caption import describe
+from cpbench.report.evidence import Run
 from cpbench.report.published import Published, published_for
-from cpbench.report.record import ORACLE, RunRecord
+from cpbench.report.record import ORACLE
+from cpbench.report.statistics import Comparison
 
 SORTED_BY = "NDCG@10"
 SHOWN = ("HR@5", "HR@10", "HR@20", "HR@50", "NDCG@10", "MRR", "CC@10", "CC@50")
 """The metrics of a printed table; CSV and JSON hold them all."""
+AS_PUBLISHED = ("paper", "large")
+"""Recipes with the settings of a paper or its code."""
 
 
 @dataclass(frozen=True)
 class Estimate:
-    """Mean over n seeds and their sample standard deviation (None for a single run)."""
+    """Mean over n seeds, their sample standard deviation (None for a single run), and the bootstrap interval of the
+    mean over users and seeds (None without ranks)."""
 
     mean: float
     spread: float | None
+    interval: tuple[float, float] | None = None
 
     @classmethod
     def of(cls, values: Sequence[float]) -> "Estimate":
@@ -44,6 +53,19 @@ class Row:
     published: list[Published] = field(default_factory=list)
     beam: int | None = None
     """Ranked by lists that it generates, of so many items; None: by scores of the whole catalogue."""
+    runs: list[Run] = field(default_factory=list)
+    differences: dict[str, Comparison] = field(default_factory=dict)
+    """By metric: this row less the table's reference; empty without ranks, and for the reference itself."""
+
+    @property
+    def deterministic(self) -> bool:
+        """Whether seeds change nothing: models that count and do not learn."""
+        return all(run.record.cost.epochs == 0 for run in self.runs)
+
+    @property
+    def label(self) -> str:
+        """``sasrec (tuned, width=32)``."""
+        return f"{self.model} ({self.recipe})"
 
     def mean(self, metric: str) -> float:
         """The mean of `metric`, minus infinity where there is none."""
@@ -59,6 +81,10 @@ class ComparisonTable:
     notes: dict[str, float]
     rows: list[Row]
     ceiling: Row | None
+    recipes: str = "tuned"
+    """``paper``: every trained model has the settings of its paper."""
+    reference: str | None = None
+    """The label of the row that the others are compared with."""
 
     @property
     def all_rows(self) -> list[Row]:
@@ -69,7 +95,13 @@ class ComparisonTable:
     def columns(self) -> list[str]:
         """The metrics worth a column: those that some row has, at cut-offs below the size of the catalogue."""
         present = {name for row in self.all_rows for name in row.metrics}
-        return [name for name in SHOWN if name in present and _cutoff(name) < self.counts.get("items", 0)]
+        return [name for name in SHOWN if name in present and cutoff(name) < self.counts.get("items", 0)]
+
+    @property
+    def meaningless(self) -> list[str]:
+        """The metrics without a column because everything, or nearly, is within their cut-off."""
+        return [name for name in SHOWN if cutoff(name) >= self.counts.get("items", 0)
+                and (self.protocol.condition is not None or not name.startswith("CC"))]
 
     @property
     def sources(self) -> list[str]:
@@ -82,114 +114,87 @@ class ComparisonTable:
             other.mean(metric) for other in self.rows)
 
 
-def comparison_tables(records: Iterable[RunRecord]) -> tuple[list[ComparisonTable], list[str]]:
-    """All tables, by dataset and protocol, and warnings that say why some records are not in one table."""
-    groups: dict[tuple[str, str, str], list[RunRecord]] = {}
-    for record in records:
+def comparison_tables(runs: Iterable[Run]) -> tuple[list[ComparisonTable], list[str]]:
+    """All tables, by dataset and protocol, and warnings that say why some runs are not in one table."""
+    groups: dict[tuple[str, str, str], list[Run]] = {}
+    for run in runs:
+        record = run.record
         key = (record.dataset, record.protocol.model_dump_json(), record.dataset_fingerprint)
-        groups.setdefault(key, []).append(record)
-    tables = [_table(groups[key]) for key in sorted(groups)]
-    return tables, _warnings(tables)
+        groups.setdefault(key, []).append(run)
+    tables, warnings = [], []
+    for key in sorted(groups):
+        for recipes, group in _by_kind_of_recipe(groups[key]).items():
+            table, strange = _table(group, recipes)
+            tables.append(table)
+            warnings += strange
+    return tables, list(dict.fromkeys([*warnings, *_warnings(tables)]))
 
 
-def describe(protocol: Protocol) -> str:
-    """The protocol in words: everything that changes a number."""
-    parts: list[str] = [protocol.split]
-    if protocol.split == "temporal":
-        parts.append(f"cuts at the last {protocol.holdout:.0%} and {2 * protocol.holdout:.0%}, "
-                     f"first {protocol.targets_per_user} per user")
-    if protocol.condition is not None:
-        parts.append(f"given the {protocol.condition} of the true next item")
-    if protocol.horizon > 1:
-        parts.append(f"lists made {protocol.horizon} interactions before the end")
-    parts.append("seen items excluded" if protocol.exclude_seen else "seen items kept in the ranking")
-    parts.append(f"serving lag {protocol.serving_lag:,} s" if protocol.serving_lag else "no serving lag")
-    return ", ".join(parts)
+def _by_kind_of_recipe(runs: list[Run]) -> dict[str, list[Run]]:
+    """Models that count, and the ceiling, have no recipe to speak of: they stand in both kinds."""
+    neither = [run for run in runs if run.record.model == ORACLE or run.record.cost.epochs == 0]
+    paper = [run for run in runs if run not in neither and run.record.recipe in AS_PUBLISHED]
+    tuned = [run for run in runs if run not in neither and run not in paper]
+    if not paper:
+        return {"tuned": runs}
+    return {**({"tuned": neither + tuned} if tuned else {}), "paper": neither + paper}
 
 
-def caption(table: ComparisonTable) -> list[str]:
-    """Sentences that belong under a table."""
-    counts, notes = table.counts, table.notes
-    lines = [f"Protocol: {describe(table.protocol)}; the whole catalogue is ranked.",
-             f"Data: {counts.get('users', 0):,} users, {counts.get('items', 0):,} items, "
-             f"{counts.get('interactions', 0):,} interactions; fingerprint {table.fingerprint}.",
-             _seeds(table)]
-    facts = []
-    if "events" in notes:
-        facts.append(f"{notes['events']:,.0f} test events")
-    if notes.get("empty_history_share"):
-        facts.append(f"{notes['empty_history_share']:.1%} of them without any visible history")
-    if notes.get("target_seen_before_share"):
-        missed = ", which are misses here" if table.protocol.exclude_seen else ""
-        facts.append(f"{notes['target_seen_before_share']:.1%} with a target seen before{missed}")
-    if notes.get("targets_unseen_in_training"):
-        facts.append(f"{notes['targets_unseen_in_training']:,.0f} with a target unseen in training")
-    if facts:
-        lines.append(f"{', '.join(facts)}.")
-    beams = sorted({f"{row.model} (beam of {row.beam})" for row in table.rows if row.beam is not None})
-    if beams:
-        lines.append(f"Ranked by the lists they generate, a target outside the beam being a miss: {', '.join(beams)}.")
-    small = [name for name in SHOWN if _cutoff(name) >= counts.get("items", 0)
-             and (table.protocol.condition is not None or not name.startswith("CC"))]
-    if small:
-        lines.append(f"Left out: {', '.join(small)}: the catalogue has only {counts.get('items', 0)} items.")
-    if table.ceiling:
-        lines.append("Ceiling: what the best possible ranking attains on these events; only a simulation knows it.")
-    return lines
-
-
-def _seeds(table: ComparisonTable) -> str:
-    sizes = {len(row.seeds) for row in table.rows}
-    if sizes <= {1}:
-        return "Single run of each model: without a spread over seeds, small differences mean nothing."
-    what = f"{min(sizes)} seeds" if len(sizes) == 1 else f"{min(sizes)} to {max(sizes)} seeds"
-    single = " Rows without ± are single runs." if 1 in sizes else ""
-    return f"Mean ± standard deviation over {what}.{single}"
-
-
-def _cutoff(metric: str) -> int:
+def cutoff(metric: str) -> int:
     _, _, k = metric.partition("@")
     return int(k) if k.isdigit() else 0
 
 
-def _table(records: list[RunRecord]) -> ComparisonTable:
-    models = [record for record in records if record.model != ORACLE]
-    ceilings = [record for record in records if record.model == ORACLE]
+def _table(runs: list[Run], recipes: str) -> tuple[ComparisonTable, list[str]]:
+    models = [run for run in runs if run.record.model != ORACLE]
+    ceilings = [run for run in runs if run.record.model == ORACLE]
     rows = [_row(group, label) for label, group in _by_settings(models)]
     rows.sort(key=lambda row: (-row.mean(SORTED_BY), row.model, row.recipe))
-    first = (models or ceilings)[0]
+    first = (models or ceilings)[0].record
     ceiling = _row(ceilings[:1], "ceiling") if ceilings else None
-    return ComparisonTable(first.dataset, first.protocol, first.dataset_fingerprint, first.dataset_counts, first.notes,
-                           rows, ceiling)
+    table = ComparisonTable(first.dataset, first.protocol, first.dataset_fingerprint, first.dataset_counts, first.notes,
+                            rows, ceiling, recipes)
+    return table, [f"{run.folder} has no number for {name}: left out of the row"
+                   for row in table.all_rows for run in row.runs for name, value in run.record.metrics.test.items()
+                   if not _is_number(value)]
 
 
-def _by_settings(records: list[RunRecord]) -> list[tuple[str, list[RunRecord]]]:
-    """Records of one model and one configuration belong to one row; seeds that occur twice count once, the last."""
-    groups: dict[tuple[str, str, str], dict[int, RunRecord]] = {}
-    for record in sorted(records, key=lambda record: record.finished):
+def _is_number(value: float | None) -> bool:
+    return value is not None and math.isfinite(value)
+
+
+def _by_settings(runs: list[Run]) -> list[tuple[str, list[Run]]]:
+    """Runs of one model and one configuration belong to one row; seeds that occur twice count once, the last."""
+    groups: dict[tuple[str, str, str], dict[int, Run]] = {}
+    for run in sorted(runs, key=lambda run: run.record.finished):
+        record = run.record
         overrides = [f"{key}={_plain(value)}" for key, value in record.overrides.items()]
         label = ", ".join([record.recipe, *overrides, *([record.obeys] if record.obeys not in ("", "model") else [])])
-        groups.setdefault((record.model, label, json.dumps(record.config, sort_keys=True)), {})[record.seed] = record
-    labels = [key[:2] for key in groups]
+        groups.setdefault((record.model, label, json.dumps(record.config, sort_keys=True)), {})[record.seed] = run
+    labels = Counter(key[:2] for key in groups)
     found = []
     for (model, label, _), by_seed in groups.items():
         group = [by_seed[seed] for seed in sorted(by_seed)]
-        if labels.count((model, label)) > 1:  # the recipe itself was changed between runs
-            label += f" of {group[-1].finished[:10]}, seed {', '.join(str(record.seed) for record in group)}"
+        if labels[model, label] > 1:  # the recipe itself was changed between runs
+            label += (f" of {group[-1].record.finished[:10]}, seed "
+                      f"{', '.join(str(run.record.seed) for run in group)}")
         found.append((label, group))
     return found
 
 
-def _row(group: list[RunRecord], label: str) -> Row:
-    names = dict.fromkeys(name for record in group for name in record.metrics.test)
+def _row(group: list[Run], label: str) -> Row:
+    records = [run.record for run in group]
+    names = dict.fromkeys(name for record in records for name in record.metrics.test)
     metrics = {}
     for name in names:
-        values = [value for record in group if (value := record.metrics.test.get(name)) is not None]
+        values = [value for record in records if (value := record.metrics.test.get(name)) is not None
+                  and _is_number(value)]
         if len(values) == len(group):
             metrics[name] = Estimate.of(values)
-    return Row(group[0].model, label, group[0].information, [record.seed for record in group], metrics,
-               fmean(record.cost.fit_seconds for record in group), group[0].cost.parameters, published_for(group[0]),
-               int(group[0].notes["beam"]) if "beam" in group[0].notes else None)
+    first = records[0]
+    return Row(first.model, label, first.information, [record.seed for record in records], metrics,
+               fmean(record.cost.fit_seconds for record in records), first.cost.parameters, published_for(first),
+               int(first.notes["beam"]) if "beam" in first.notes else None, group)
 
 
 def _plain(value: Any) -> str:

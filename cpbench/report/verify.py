@@ -10,10 +10,10 @@ import polars as pl
 from cpbench.data.fetch import checksum
 from cpbench.errors import CpbenchError, UsageError
 from cpbench.evaluation.metrics import accuracy, horizon
+from cpbench.report.evidence import RANKS, read_ranks
 from cpbench.report.record import FILE_NAME, ORACLE, RunRecord, load_record
 
 TOLERANCE = 1e-9
-RANKS = "ranks.parquet"
 
 
 @dataclass
@@ -57,10 +57,9 @@ def verify(folder: Path) -> Verdict:
         verdict.remarks.append("made from an installed package: its commit is not known")
     _check_files(verdict, record)
     try:
-        table = pl.read_parquet(folder / RANKS)
-    except (OSError, pl.exceptions.PolarsError) as error:
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
-        verdict.problems.append(f"{RANKS} cannot be read ({reason}): nothing supports the metrics")
+        table = read_ranks(folder)
+    except CpbenchError as error:
+        verdict.problems.append(f"{error}: nothing supports the metrics")
         return verdict
     _compare(verdict, record, table)
     return verdict

@@ -1,9 +1,11 @@
 """Made-up records."""
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 from cpbench.data.protocol import Protocol
+from cpbench.report.evidence import Run
 from cpbench.report.record import RunRecord
 
 
@@ -40,3 +42,8 @@ def store(results: Path, made: RunRecord, run: str | None = None) -> Path:
     folder.mkdir(parents=True)
     (folder / "record.json").write_text(made.model_dump_json())
     return folder
+
+
+def runs(records: Iterable[RunRecord]) -> list[Run]:
+    """As if they had been read from a folder that is gone."""
+    return [Run(each, Path("gone") / each.model / f"{each.recipe}-seed{each.seed}") for each in records]

@@ -7,13 +7,13 @@ from rich.console import Console
 
 from cpbench.report import render
 from cpbench.report.tables import comparison_tables
-from tests.report.records import record
+from tests.report.records import record, runs
 
 NASTY = "a|b <script>*x*_y_`z` [red]r[/red]"
 
 
 def tables(*records):
-    return comparison_tables(records)[0]
+    return comparison_tables(runs(records))[0]
 
 
 def beauty():

@@ -2,14 +2,15 @@ import pytest
 
 from cpbench.data.protocol import Protocol
 from cpbench.errors import UsageError
+from cpbench.report.caption import caption, describe
 from cpbench.report.collect import collect
-from cpbench.report.tables import caption, comparison_tables, describe
-from tests.report.records import record, store
+from cpbench.report.tables import comparison_tables
+from tests.report.records import record, runs, store
 
 
 def test_means_and_spread_over_seeds_best_first():
     records = [record("sasrec", 1, 0.4), record("sasrec", 2, 0.6), record("ease", 1, 0.3)]
-    (table,), warnings = comparison_tables(records)
+    (table,), warnings = comparison_tables(runs(records))
     assert warnings == [] and [row.model for row in table.rows] == ["sasrec", "ease"]
     sasrec, ease = table.rows
     assert sasrec.metrics["HR@10"].mean == pytest.approx(0.5)
@@ -21,9 +22,9 @@ def test_means_and_spread_over_seeds_best_first():
 
 
 def test_single_runs_are_said_to_be_single():
-    (table,), _ = comparison_tables([record("sasrec"), record("ease")])
+    (table,), _ = comparison_tables(runs([record("sasrec"), record("ease")]))
     assert any(line.startswith("Single run of each model") for line in caption(table))
-    (alone,), _ = comparison_tables([record("sasrec")])
+    (alone,), _ = comparison_tables(runs([record("sasrec")]))
     assert not alone.is_best(alone.rows[0], "HR@10")
 
 
@@ -31,7 +32,7 @@ def test_versions_of_the_data_and_protocols_never_share_a_table():
     others = [Protocol(serving_lag=900), Protocol(exclude_seen=False)]
     records = [record(), record("ease"), record("ease", dataset_fingerprint="bbbb"),
                *(record("ease", protocol=protocol) for protocol in others)]
-    tables, warnings = comparison_tables(records)
+    tables, warnings = comparison_tables(runs(records))
     assert sorted(len(table.rows) for table in tables) == [1, 1, 1, 2]
     assert any("2 versions of the data (fingerprints aaaa, bbbb)" in line for line in warnings)
     assert any("3 protocols" in line and "serving lag 900 s" in line and "separate tables" in line for line in warnings)
@@ -40,15 +41,15 @@ def test_versions_of_the_data_and_protocols_never_share_a_table():
 def test_settings_make_rows_of_their_own():
     other = {"width": 32, "loss": "bce"}
     records = [record(), record(config=other, config_sources={"width": "--set", "loss": "default"})]
-    (table,), _ = comparison_tables(records)
+    (table,), _ = comparison_tables(runs(records))
     assert sorted(row.recipe for row in table.rows) == ["tuned", "tuned, width=32"]
     # the recipe file itself was edited between two runs: they are not seeds of one thing
-    (table,), _ = comparison_tables([record(seed=1), record(seed=2, config=other)])
+    (table,), _ = comparison_tables(runs([record(seed=1), record(seed=2, config=other)]))
     assert sorted(row.recipe for row in table.rows) == ["tuned of 2026-01-01, seed 1", "tuned of 2026-01-01, seed 2"]
 
 
 def test_the_ceiling_is_no_competitor():
-    (table,), _ = comparison_tables([record("sasrec"), record("ease", hr=0.2), record("oracle", hr=0.9)])
+    (table,), _ = comparison_tables(runs([record("sasrec"), record("ease", hr=0.2), record("oracle", hr=0.9)]))
     assert [row.model for row in table.rows] == ["sasrec", "ease"] and table.ceiling is not None
     assert table.is_best(table.rows[0], "HR@10")
     assert [row.model for row in table.all_rows] == ["sasrec", "ease", "oracle"]
@@ -58,7 +59,7 @@ def test_the_ceiling_is_no_competitor():
 def test_the_caption_tells_all_that_changes_a_number():
     notes = {"events": 40.0, "empty_history_share": 0.25, "target_seen_before_share": 0.5,
              "targets_unseen_in_training": 3.0}
-    (table,), _ = comparison_tables([record(protocol=Protocol(serving_lag=900), notes=notes)])
+    (table,), _ = comparison_tables(runs([record(protocol=Protocol(serving_lag=900), notes=notes)]))
     text = "\n".join(caption(table))
     assert "leave-one-out, seen items excluded, serving lag 900 s; the whole catalogue is ranked." in text
     assert "40 users, 300 items, 480 interactions; fingerprint aaaa" in text
@@ -68,7 +69,7 @@ def test_the_caption_tells_all_that_changes_a_number():
 
 
 def test_cutoffs_beyond_the_catalogue_have_no_column():
-    (table,), _ = comparison_tables([record(dataset_counts={"users": 40, "items": 8, "interactions": 480})])
+    (table,), _ = comparison_tables(runs([record(dataset_counts={"users": 40, "items": 8, "interactions": 480})]))
     assert table.columns == ["HR@5", "MRR"]
 
 
@@ -82,7 +83,7 @@ def test_collecting_names_what_it_leaves_out(tmp_path, monkeypatch):
     (broken / "record.json").write_text("{")
     store(results, record("hidden"), run=".tuned-seed1.x7")
     found, warnings = collect(results)
-    assert [each.model for each in found] == ["sasrec"]
+    assert [each.record.model for each in found] == ["sasrec"]
     assert len(warnings) == 1 and str(broken) in warnings[0]
     assert collect(results, ["tiny"])[0] == found
     with pytest.raises(UsageError, match="unknown dataset 'tinny'; did you mean 'tiny'"):
@@ -92,7 +93,7 @@ def test_collecting_names_what_it_leaves_out(tmp_path, monkeypatch):
 
 
 def test_a_model_that_generates_is_said_to_be_ranked_by_its_beam():
-    (table,), _ = comparison_tables([record("sasrec"), record("tiger", notes={"events": 40.0, "beam": 50.0})])
+    (table,), _ = comparison_tables(runs([record("sasrec"), record("tiger", notes={"events": 40.0, "beam": 50.0})]))
     assert ("Ranked by the lists they generate, a target outside the beam being a miss: tiger (beam of 50)."
             in caption(table))
-    assert not any("beam" in line for line in caption(comparison_tables([record("sasrec")])[0][0]))
+    assert not any("beam" in line for line in caption(comparison_tables(runs([record("sasrec")]))[0][0]))

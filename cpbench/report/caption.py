@@ -1,0 +1,81 @@
+"""The sentences that belong under a table: whatever changes a number, and what its figures rest on."""
+
+from typing import TYPE_CHECKING
+
+from cpbench.data.protocol import Protocol
+
+if TYPE_CHECKING:
+    from cpbench.report.tables import ComparisonTable
+
+
+def describe(protocol: Protocol) -> str:
+    """The protocol in words: everything that changes a number."""
+    parts: list[str] = [protocol.split]
+    if protocol.split == "temporal":
+        parts.append(f"cuts at the last {protocol.holdout:.0%} and {2 * protocol.holdout:.0%}, "
+                     f"first {protocol.targets_per_user} per user")
+    if protocol.condition is not None:
+        parts.append(f"given the {protocol.condition} of the true next item")
+    if protocol.horizon > 1:
+        parts.append(f"lists made {protocol.horizon} interactions before the end")
+    parts.append("seen items excluded" if protocol.exclude_seen else "seen items kept in the ranking")
+    parts.append(f"serving lag {protocol.serving_lag:,} s" if protocol.serving_lag else "no serving lag")
+    return ", ".join(parts)
+
+
+def caption(table: "ComparisonTable") -> list[str]:
+    """Sentences that belong under a table."""
+    counts, notes = table.counts, table.notes
+    lines = [f"Protocol: {describe(table.protocol)}; the whole catalogue is ranked.",
+             f"Data: {counts.get('users', 0):,} users, {counts.get('items', 0):,} items, "
+             f"{counts.get('interactions', 0):,} interactions; fingerprint {table.fingerprint}.",
+             _seeds(table), *_statistics(table)]
+    facts = []
+    if "events" in notes:
+        facts.append(f"{notes['events']:,.0f} test events")
+    if notes.get("empty_history_share"):
+        facts.append(f"{notes['empty_history_share']:.1%} of them without any visible history")
+    if notes.get("target_seen_before_share"):
+        missed = ", which are misses here" if table.protocol.exclude_seen else ""
+        facts.append(f"{notes['target_seen_before_share']:.1%} with a target seen before{missed}")
+    if notes.get("targets_unseen_in_training"):
+        facts.append(f"{notes['targets_unseen_in_training']:,.0f} with a target unseen in training")
+    if facts:
+        lines.append(f"{', '.join(facts)}.")
+    beams = sorted({f"{row.model} (beam of {row.beam})" for row in table.rows if row.beam is not None})
+    if beams:
+        lines.append(f"Ranked by the lists they generate, a target outside the beam being a miss: {', '.join(beams)}.")
+    if table.meaningless:
+        lines.append(f"Left out: {', '.join(table.meaningless)}: the catalogue has only {counts.get('items', 0)} "
+                     "items.")
+    if table.ceiling:
+        lines.append("Ceiling: what the best possible ranking attains on these events; only a simulation knows it.")
+    return lines
+
+
+def _statistics(table: "ComparisonTable") -> list[str]:
+    if table.reference is None:
+        return []
+    lines = []
+    if any(estimate.interval for row in table.rows for estimate in row.metrics.values()):
+        lines.append("[a, b]: 95 % bootstrap interval of the mean, users and seeds drawn again together.")
+    compared = [row for row in table.rows if row.differences]
+    if compared:
+        lines.append(f"Differences are to {table.reference}: paired t test over users and seeds, Holm-corrected over "
+                     f"{len(compared)} row{'s' * (len(compared) > 1)}. † differs (p < .05); ≈ is not told apart, and "
+                     "no difference larger than the figure behind ± can be upheld (two one-sided tests at 5 %).")
+    single = [row.label for row in compared if not all(each.covers_seeds for each in row.differences.values())]
+    if single:
+        everything = "Every comparison" if len(single) == len(compared) else f"The comparison of {', '.join(single)}"
+        lines.append(f"{everything} rests on a single run of a model that another seed would change: its test counts "
+                     "users only, and proves less than it seems.")
+    return lines
+
+
+def _seeds(table: "ComparisonTable") -> str:
+    sizes = {len(row.seeds) for row in table.rows}
+    if sizes <= {1}:
+        return "Single run of each model: without a spread over seeds, small differences mean nothing."
+    what = f"{min(sizes)} seeds" if len(sizes) == 1 else f"{min(sizes)} to {max(sizes)} seeds"
+    single = " Rows without ± are single runs." if 1 in sizes else ""
+    return f"Mean ± standard deviation over {what}.{single}"

@@ -1,0 +1,99 @@
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy import stats
+
+from cpbench.report.statistics import Sample, compare, holm, intervals, per_user
+
+
+def draw(seed: int, mean: float, n_seeds: int, n_users: int, between_seeds: float, taste: np.ndarray) -> np.ndarray:
+    generator = np.random.default_rng(seed)
+    return (mean + taste + between_seeds * generator.normal(size=(n_seeds, 1))
+            + 0.5 * generator.normal(size=(n_seeds, n_users)))
+
+
+def test_single_runs_are_compared_by_the_paired_t_test():
+    generator = np.random.default_rng(0)
+    one, other = generator.normal(size=(1, 50)), generator.normal(size=(1, 50))
+    found, expected = compare(Sample(one), Sample(other)), stats.ttest_rel(one[0], other[0])
+    assert found.p_value == pytest.approx(expected.pvalue)
+    assert found.interval == pytest.approx(tuple(expected.confidence_interval(0.95)))
+    assert found.effect == pytest.approx((one - other).mean() / (one - other).std(ddof=1))
+    assert not found.covers_seeds
+    assert compare(Sample(one, True), Sample(other, True)).covers_seeds
+
+
+def test_the_bound_is_where_two_one_sided_tests_reach_five_percent():
+    generator = np.random.default_rng(1)
+    one, other = generator.normal(size=(1, 80)), generator.normal(size=(1, 80))
+    found, change = compare(Sample(one), Sample(other)), (one - other)[0]
+    inside = max(stats.ttest_1samp(change, -found.bound, alternative="greater").pvalue,
+                 stats.ttest_1samp(change, found.bound, alternative="less").pvalue)
+    assert inside == pytest.approx(0.05)
+
+
+@pytest.mark.parametrize("n_seeds", [2, 3, 5])
+def test_under_the_null_one_in_twenty_is_called_a_difference(n_seeds):
+    # seeds matter as much as users: a test over users alone would cry wolf most of the time
+    rejected = alone = 0
+    for trial in range(400):
+        taste = np.random.default_rng(10_000 + trial).normal(size=100)
+        one, other = (draw(2 * trial + which, 0.0, n_seeds, 100, 0.1, taste) for which in (0, 1))
+        rejected += compare(Sample(one), Sample(other)).p_value < 0.05
+        alone += stats.ttest_rel(one.mean(0), other.mean(0)).pvalue < 0.05
+    assert rejected / 400 < 0.09
+    assert alone / 400 > 0.15
+
+
+def test_the_bootstrap_covers_the_mean():
+    covered = 0
+    for trial in range(200):
+        taste = np.random.default_rng(20_000 + trial).normal(size=120)
+        (low, high), = intervals([Sample(draw(trial, 0.3, 5, 120, 0.1, taste))], seed=trial)
+        covered += low <= 0.3 <= high
+    assert 0.86 <= covered / 200 <= 0.99
+
+
+def test_the_bootstrap_of_one_run_is_that_of_its_users():
+    values = (np.random.default_rng(3).random((1, 2000)) < 0.1).astype(float)
+    (low, high), = intervals([Sample(values)])
+    reach = 1.96 * values.std() / np.sqrt(2000)
+    assert (low, high) == pytest.approx((values.mean() - reach, values.mean() + reach), abs=0.1 * reach)
+
+
+def test_one_seed_gives_the_same_interval_and_the_company_changes_nothing_but_chance():
+    values = np.random.default_rng(4).random((3, 500))
+    alone = intervals([Sample(values)])
+    assert alone == intervals([Sample(values)])
+    assert intervals([Sample(values), Sample(values[:2])])[0] == pytest.approx(alone[0], abs=0.01)
+
+
+def test_what_is_the_same_does_not_differ():
+    values = np.random.default_rng(5).random((2, 30))
+    found = compare(Sample(values), Sample(values))
+    assert found.mean == 0 and found.p_value == pytest.approx(1.0)
+    same = compare(Sample(np.ones((1, 5)), True), Sample(np.ones((1, 5)), True))
+    assert (same.mean, same.interval, same.p_value, same.bound) == (0.0, (0.0, 0.0), 1.0, 0.0)
+
+
+def test_a_user_with_several_events_is_one_observation():
+    users = np.array([7, 7, 7, 3, 5])
+    values = np.array([[1.0, 1.0, 1.0, 0.0, 0.0]])
+    found = per_user(values, users)
+    assert found.shape == (1, 3) and found.mean() == pytest.approx(values.mean())
+    assert found.std() > values.std() * np.sqrt(3 / 5)  # three events of one user say less than three users
+    assert per_user(values, np.arange(5)) is values
+
+
+def test_holm_by_hand():
+    assert holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])
+    assert holm([]) == []
+
+
+@given(st.lists(st.floats(0, 1), min_size=1, max_size=20))
+def test_holm_keeps_the_order_and_never_lowers(p_values):
+    adjusted = holm(p_values)
+    order = np.argsort(p_values, kind="stable")
+    assert all(0 <= a <= 1 and a >= p for a, p in zip(adjusted, p_values, strict=True))
+    assert (np.diff(np.array(adjusted)[order]) >= 0).all()
