@@ -1,5 +1,6 @@
 """`cpbench report`: the comparison tables, from stored records and nothing else."""
 
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -10,40 +11,66 @@ EPILOG = """Examples:
 
 `cpbench report`  everything that is recorded
 
-`cpbench report --dataset amazon-beauty --format markdown > beauty.md`
+`cpbench report --dataset amazon-beauty --reference sasrec --format markdown > beauty.md`
 
-`cpbench report --format csv`  one line a model, with every metric"""
+`cpbench report --format csv`  one line a model, with every metric
 
-FORMATS = ("terminal", "markdown", "csv", "json")
+`cpbench report --out report`  every format, one self-contained web page, and all figures as PNG, SVG and PDF
+
+`cpbench report --dataset ml-1m --recipes-only --format latex --out paper`"""
+
+FORMATS = ("terminal", "markdown", "csv", "json", "latex", "html")
 
 
 def command(
     datasets: Datasets = None,
     results: Results = DEFAULT_RESULTS,
-    form: Annotated[str, typer.Option("--format", metavar="|".join(FORMATS), help="How to print.")] = "terminal",
+    models: Annotated[str | None, typer.Option("--model", metavar="M[,M...]", help="Only these models.")] = None,
+    recipes_only: Annotated[bool, typer.Option("--recipes-only", help="Leave out runs with settings made by --set.")
+                            ] = False,
+    reference: Annotated[str | None, typer.Option(
+        "--reference", metavar="MODEL", help="Compare every row with this model's; else with the best row.")] = None,
+    form: Annotated[str | None, typer.Option(
+        "--format", metavar="|".join(FORMATS), help="How to print: terminal, unless --out is given.")] = None,
+    out: Annotated[Path | None, typer.Option(
+        "--out", metavar="DIR", help="Write the report, in every format or in --format, with figures.")] = None,
     as_json: Json = False,
 ) -> None:
-    """Compare the recorded runs: mean and spread over seeds, best in bold, published values beside ours."""
+    """Compare the recorded runs: spread over seeds, intervals over users, tests against a reference, published values.
+
+    Statistics are computed from the stored rank of every test event; nothing is run again. Runs on other data, under
+    another protocol, or with the settings of a paper instead of tuned ones stand in tables of their own.
+    """
     from cpbench.cli.console import Output
     from cpbench.errors import UsageError, unknown
-    from cpbench.report import render
-    from cpbench.report.collect import collect
+    from cpbench.report.collect import collect, only
+    from cpbench.report.publish import FILES, as_text, publish
+    from cpbench.report.significance import with_statistics
     from cpbench.report.tables import comparison_tables
+    from cpbench.report.terminal import terminal
 
-    if form not in FORMATS:
+    if form is not None and form not in FORMATS:
         raise unknown("format", form, FORMATS)
-    if as_json and form not in ("terminal", "json"):
+    if as_json and form not in (None, "terminal", "json"):
         raise UsageError(f"--json and --format {form} contradict each other: give one of them")
-    output = Output(as_json or form == "json")
+    if out is not None and form == "terminal":
+        raise UsageError("--out writes files, and a terminal is none: give another --format, or none for all")
+    output = Output(as_json or (form == "json" and out is None))
     runs, unreadable = collect(results, comma_separated(datasets or ""))
+    runs = only(runs, comma_separated(models or ""), recipes_only)
     tables, separate = comparison_tables(runs)
-    for warning in [*unreadable, *separate]:
+    tables, unsupported = with_statistics(tables, reference)
+    warnings = [*unreadable, *separate, *unsupported]
+    for warning in warnings:
         output.warn(warning)
-    view: Any
-    if form == "markdown":
-        view = render.markdown(tables)
-    elif form == "csv":
-        view = render.csv_text(tables)
-    else:
-        view = render.terminal(tables, output.out)
-    output.result(render.document(tables, [*unreadable, *separate]), view)
+    if out is not None:
+        paths = publish(tuple(FILES) if form is None else (form,), tables, warnings, results, out)
+        output.result({"files": [str(path) for path in paths]}, "\n".join(map(str, paths)))
+        return
+    view: Any = as_text(form, tables, warnings, results) if form in FILES else terminal(tables, output.out)
+    document: Any = None
+    if output.as_json:
+        from cpbench.report.data_formats import document as as_document
+
+        document = as_document(tables, warnings)
+    output.result(document, view)

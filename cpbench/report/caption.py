@@ -48,9 +48,17 @@ def caption(table: "ComparisonTable") -> list[str]:
     if table.meaningless:
         lines.append(f"Left out: {', '.join(table.meaningless)}: the catalogue has only {counts.get('items', 0)} "
                      "items.")
+    notes_on = {entry.model: entry for row in table.rows for entry in row.undertuned}
+    lines += [f"Not to be expected: {model} at HR@10 {entry.metrics['HR@10']:.4f} in {entry.source.partition(';')[0]}: "
+              f"{entry.undertuned}." for model, entry in notes_on.items()]
     if table.ceiling:
         lines.append("Ceiling: what the best possible ranking attains on these events; only a simulation knows it.")
     return lines
+
+
+def footnotes(table: "ComparisonTable") -> list[str]:
+    """The caption, and the sources of what was published by number."""
+    return [*caption(table), *(f"[{number}] {source}." for number, source in enumerate(table.sources, start=1))]
 
 
 def _statistics(table: "ComparisonTable") -> list[str]:

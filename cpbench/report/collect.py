@@ -6,7 +6,7 @@ from pathlib import Path
 from cpbench.data import catalogue
 from cpbench.errors import CpbenchError, UsageError, unknown
 from cpbench.report.evidence import Run
-from cpbench.report.record import FILE_NAME, load_record
+from cpbench.report.record import FILE_NAME, ORACLE, load_record
 
 
 def collect(results: Path, datasets: Sequence[str] = ()) -> tuple[list[Run], list[str]]:
@@ -34,3 +34,19 @@ def collect(results: Path, datasets: Sequence[str] = ()) -> tuple[list[Run], lis
         if dataset not in present:
             raise unknown("dataset", dataset, present | set(catalogue.known_names()))
     return [run for run in runs if not datasets or run.record.dataset in datasets], warnings
+
+
+def only(runs: Sequence[Run], models: Sequence[str], recipes_only: bool = False) -> list[Run]:
+    """The runs of `models` (all, if none are named; a ceiling stays), without those with settings made by hand.
+
+    Raises UsageError for a model without runs, and when nothing is left.
+    """
+    present = {run.record.model for run in runs}
+    for model in models:
+        if model not in present:
+            raise unknown("model among these runs", model, present)
+    kept = [run for run in runs if (not models or run.record.model in (*models, ORACLE))
+            and not (recipes_only and run.record.overrides)]
+    if not kept:
+        raise UsageError("no run is left: all of them have settings made with --set; leave out --recipes-only")
+    return kept

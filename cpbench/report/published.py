@@ -24,6 +24,10 @@ class Published(BaseModel):
     split: Literal["leave-one-out", "temporal"] = "leave-one-out"
     exclude_seen: bool | None = None
     """None where the source does not say."""
+    undertuned: str = ""
+    """Why the value is no expectation; empty where it is one."""
+    read: str
+    """How the value was read."""
 
     def is_about(self, record: RunRecord) -> bool:
         """Whether this is the same model on the same data under the same protocol."""
@@ -41,7 +45,9 @@ def published() -> list[Published]:
     """All entries."""
     text = resources.files("cpbench.report").joinpath("published.toml").read_text(encoding="utf-8")
     document = tomllib.loads(text)
-    return [Published(**{**entry, "source": document["sources"][entry["source"]]}) for entry in document["value"]]
+    sources = document["sources"]
+    return [Published(**{**entry, "source": sources[entry["source"]]["text"], "read": sources[entry["source"]]["read"]})
+            for entry in document["value"]]
 
 
 def published_for(record: RunRecord) -> list[Published]:

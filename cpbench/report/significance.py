@@ -31,12 +31,13 @@ def with_statistics(tables: Sequence[ComparisonTable], reference: str | None = N
     labels = {name for table in tables for row in table.rows for name in (row.model, row.label)}
     if reference is not None and reference not in labels:
         raise unknown("reference model", reference, labels)
-    found, warnings = [], []
+    found, missing = [], []
     for table in tables:
         measured, problems = aligned([row.runs for row in table.rows])
-        warnings += [f"no statistics: {problem}" for problem in problems]
+        missing += problems
         found.append(_with_statistics(table, measured, _reference(table, measured, reference)))
-    return found, warnings
+    more = f" (and {len(missing) - 1} more)" if len(missing) > 1 else ""
+    return found, [f"rows without statistics: {missing[0]}{more}"] if missing else []
 
 
 def _reference(table: ComparisonTable, measured: Sequence[Ranks | None], wanted: str | None) -> Row | None:

@@ -51,6 +51,9 @@ class Row:
     fit_seconds: float
     parameters: int
     published: list[Published] = field(default_factory=list)
+    """What is to be expected."""
+    undertuned: list[Published] = field(default_factory=list)
+    """What was published, but is no expectation."""
     beam: int | None = None
     """Ranked by lists that it generates, of so many items; None: by scores of the whole catalogue."""
     runs: list[Run] = field(default_factory=list)
@@ -192,8 +195,11 @@ def _row(group: list[Run], label: str) -> Row:
         if len(values) == len(group):
             metrics[name] = Estimate.of(values)
     first = records[0]
+    elsewhere = published_for(first)
     return Row(first.model, label, first.information, [record.seed for record in records], metrics,
-               fmean(record.cost.fit_seconds for record in records), first.cost.parameters, published_for(first),
+               fmean(record.cost.fit_seconds for record in records), first.cost.parameters,
+               [entry for entry in elsewhere if not entry.undertuned],
+               [entry for entry in elsewhere if entry.undertuned],
                int(first.notes["beam"]) if "beam" in first.notes else None, group)
 
 

@@ -21,10 +21,11 @@ def test_every_format(tmp_path, results):
     assert terminal.returncode == 0 and "0.5500" in terminal.stdout and "\x1b" not in terminal.stdout
     assert terminal.stderr.startswith("warning: left out: ") and "item-knn" in terminal.stderr
     markdown = cpbench(tmp_path, "report", "--format", "markdown", "--results", results, "--dataset", "tiny")
-    assert "| sasrec | tuned | ids |" in markdown.stdout and "**0.5500** ± 0.0707" in markdown.stdout
+    assert "| sasrec | tuned | ids |" in markdown.stdout and "**0.5500**<br>±0.0707" in markdown.stdout
     document = json.loads(cpbench(tmp_path, "report", "--json").stdout)
     assert [row["model"] for row in document["tables"][0]["rows"]] == ["sasrec", "ease"]
-    assert len(document["warnings"]) == 1
+    assert len(document["warnings"]) == 2
+    assert "ranks.parquet cannot be read" in document["warnings"][1] and "(and 1 more)" in document["warnings"][1]
     table = cpbench(tmp_path, "report", "--format", "csv").stdout.splitlines()
     assert len(table) == 3 and table[0].startswith("dataset,split,serving_lag,exclude_seen,")
 

@@ -5,8 +5,11 @@ import re
 
 from rich.console import Console
 
-from cpbench.report import render
+from cpbench.report.data_formats import csv_text, document
+from cpbench.report.grid import count, seconds
+from cpbench.report.markdown import markdown
 from cpbench.report.tables import comparison_tables
+from cpbench.report.terminal import terminal
 from tests.report.records import record, runs
 
 NASTY = "a|b <script>*x*_y_`z` [red]r[/red]"
@@ -24,7 +27,7 @@ def beauty():
 
 def show(made, width: int = 200) -> str:
     console = Console(width=width, file=io.StringIO(), force_terminal=True, color_system="standard")
-    console.print(render.terminal(made, console))
+    console.print(terminal(made, console))
     return console.file.getvalue()
 
 
@@ -44,16 +47,16 @@ def test_a_narrow_terminal_goes_without_the_lesser_metrics_and_says_so():
 
 
 def test_markdown_is_a_github_table():
-    lines = render.markdown(beauty()).splitlines()
+    lines = markdown(beauty()).splitlines()
     rows = [line for line in lines if line.startswith("|")]
     assert len(rows) == 4 and len({line.replace(r"\|", "").count("|") for line in rows}) == 1
     assert set(rows[1]) <= set("|-: ")
-    assert "**0.0650** ± 0.0071" in rows[2] and r"0.0605 / 0.0318 \[1\]<br>" in rows[2]
+    assert "**0.0650**<br>±0.0071" in rows[2] and r"0.0605 / 0.0318 \[1\]<br>" in rows[2]
     assert r"\[1\] S3-Rec" in lines[-3] + lines[-2] + lines[-1]
 
 
 def test_csv_has_one_line_a_model_with_every_metric():
-    rows = list(csv.DictReader(io.StringIO(render.csv_text(beauty()))))
+    rows = list(csv.DictReader(io.StringIO(csv_text(beauty()))))
     assert [row["model"] for row in rows] == ["sasrec", "ease"]
     assert float(rows[0]["HR@10"]) == 0.065 and rows[1]["HR@10 std"] == ""
     assert rows[0]["published HR@10"] == "0.0605; 0.0668" and "RecBoard" in rows[0]["published source"]
@@ -61,18 +64,20 @@ def test_csv_has_one_line_a_model_with_every_metric():
 
 
 def test_json_holds_everything():
-    document = json.loads(json.dumps(render.document(beauty(), ["careful"])))
-    assert document["warnings"] == ["careful"]
-    (table,) = document["tables"]
+    made = json.loads(json.dumps(document(beauty(), ["careful"])))
+    assert made["warnings"] == ["careful"]
+    (table,) = made["tables"]
     assert table["protocol"]["exclude_seen"] is True and table["ceiling"] is None
     assert table["rows"][0]["metrics"]["HR@10"]["mean"] == 0.065 and table["rows"][1]["metrics"]["HR@10"]["std"] is None
-    assert [entry["metrics"]["HR@10"] for entry in table["rows"][0]["published"]] == [0.0605, 0.0668]
+    published = table["rows"][0]["published"]
+    assert [entry["metrics"]["HR@10"] for entry in published] == [0.0605, 0.0668, 0.0444]
+    assert [bool(entry["undertuned"]) for entry in published] == [False, False, True]
 
 
 def test_text_from_data_stays_text():
     made = tables(record(NASTY, dataset=NASTY), record("ease", dataset=NASTY))
     assert "[red]r[/red]" in show(made)
-    text = render.markdown(made)
+    text = markdown(made)
     assert "<script>" not in text.replace(r"\<script\>", "") and r"a\|b" in text
     rows = [line for line in text.splitlines() if line.startswith("|")]
     assert len({line.replace(r"\|", "").count("|") for line in rows}) == 1
@@ -80,12 +85,12 @@ def test_text_from_data_stays_text():
 
 def test_the_ceiling_row():
     made = tables(record(), record("oracle", hr=0.9, information=["the simulator's truth"]))
-    assert "oracle" in render.markdown(made).splitlines()[5] and "simulator's" in show(made)
-    rows = list(csv.DictReader(io.StringIO(render.csv_text(made))))
+    assert "oracle" in markdown(made).splitlines()[5] and "simulator's" in show(made)
+    rows = list(csv.DictReader(io.StringIO(csv_text(made))))
     assert [row["kind"] for row in rows] == ["model", "ceiling"]
-    assert render.document(made, [])["tables"][0]["ceiling"]["metrics"]["HR@10"]["mean"] == 0.9
+    assert document(made, [])["tables"][0]["ceiling"]["metrics"]["HR@10"]["mean"] == 0.9
 
 
 def test_numbers_for_people():
-    assert [render.count(value) for value in (812, 45_100, 1_300_000)] == ["812", "45.1 k", "1.3 M"]
-    assert [render.seconds(value) for value in (0.31, 9.96, 1234.5)] == ["0.3", "10.0", "1,234"]
+    assert [count(value) for value in (812, 45_100, 1_300_000)] == ["812", "45.1 k", "1.3 M"]
+    assert [seconds(value) for value in (0.31, 9.96, 1234.5)] == ["0.3", "10.0", "1,234"]

@@ -1,0 +1,127 @@
+"""A table as cells of text, the same for every format: what stands in a row, how a figure is written, what is bold."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from cpbench.report.record import ORACLE
+from cpbench.report.significance import LEVEL
+from cpbench.report.statistics import Comparison
+from cpbench.report.tables import SORTED_BY, ComparisonTable, Row
+
+
+class Cell(NamedTuple):
+    """`text` and, under or behind it, `details`: spread, interval, ..."""
+
+    text: str
+    details: tuple[str, ...] = ()
+    best: bool = False
+
+
+class Line(NamedTuple):
+    cells: list[Cell]
+    is_ceiling: bool
+
+
+@dataclass(frozen=True)
+class Grid:
+    """`numeric` says which columns are figures, and are aligned right."""
+
+    title: str
+    headings: list[str]
+    numeric: list[bool]
+    lines: list[Line]
+
+
+def title(table: ComparisonTable) -> str:
+    lag = f", serving lag {table.protocol.serving_lag:,} s" if table.protocol.serving_lag else ""
+    steps = f", lists {table.protocol.horizon} steps before the end" if table.protocol.horizon > 1 else ""
+    given = f", given the {table.protocol.condition}" if table.protocol.condition else ""
+    recipes = ", recipes of the papers" if table.recipes == "paper" else ""
+    return f"{table.dataset}: {table.protocol.split}{lag}{steps}{given}{recipes}"
+
+
+def grid(table: ComparisonTable, columns: Sequence[str] | None = None) -> Grid:
+    """`table` with the metrics of `columns` (all that it has)."""
+    columns = table.columns if columns is None else columns
+    headings, numeric = ["model", "recipe", "sees"], [False, False, False]
+    headings += columns
+    numeric += [True] * len(columns)
+    compared = any(row.differences for row in table.rows)
+    expected = any(row.published for row in table.rows)
+    if compared:
+        headings.append(f"{SORTED_BY} less {table.reference}")
+    if expected:
+        headings.append("published HR@10 / NDCG@10")
+    numeric += [True] * (compared + expected)
+    headings += ["fit seconds", "parameters", "seeds"]
+    numeric += [True] * 3
+    lines = []
+    for row in table.all_rows:
+        is_ceiling = row is table.ceiling
+        cells = [Cell(row.model), Cell(row.recipe), Cell(information(row))]
+        cells += [metric_cell(table, row, name) for name in columns]
+        if compared:
+            cells.append(difference_cell(row.differences.get(SORTED_BY)))
+        if expected:
+            published = published_lines(row, table.sources)
+            cells.append(Cell(published[0] if published else "", tuple(published[1:])))
+        cells += [Cell("")] * 3 if is_ceiling else [
+            Cell(seconds(row.fit_seconds)), Cell(count(row.parameters)), Cell(str(len(row.seeds)))]
+        lines.append(Line(cells, is_ceiling))
+    return Grid(title(table), headings, numeric, lines)
+
+
+def metric_cell(table: ComparisonTable, row: Row, name: str) -> Cell:
+    """``0.0604``, ``±0.0012``, ``[0.0580, 0.0629]``."""
+    estimate = row.metrics.get(name)
+    if estimate is None:
+        return Cell("-")
+    details = []
+    if estimate.spread is not None:
+        details.append(f"±{number(estimate.spread)}")
+    if estimate.interval is not None:
+        details.append(f"[{number(estimate.interval[0])}, {number(estimate.interval[1])}]")
+    return Cell(number(estimate.mean), tuple(details), row is not table.ceiling and table.is_best(row, name))
+
+
+def difference_cell(difference: Comparison | None) -> Cell:
+    """``-0.0042 †``, ``[-0.0058, -0.0026]``, ``p < 0.001, d -0.03``; where nothing is told apart,
+    ``-0.0007 ≈ ±0.0021``: the largest difference that can be upheld."""
+    if difference is None:
+        return Cell("")
+    low, high = difference.interval
+    differs = difference.p_value < LEVEL
+    text = f"{difference.mean:+.4f} " + ("†" if differs else f"≈ ±{number(difference.bound)}")
+    p_value = "p < 0.001" if difference.p_value < 0.001 else f"p {difference.p_value:.3f}"
+    return Cell(text, (f"[{low:+.4f}, {high:+.4f}]", f"{p_value}, d {difference.effect:+.2f}"))
+
+
+def information(row: Row) -> str:
+    """``ids + times + categories``."""
+    return " + ".join(row.information if row.model == ORACLE else ["ids", *row.information])
+
+
+def published_lines(row: Row, sources: Sequence[str]) -> list[str]:
+    """``0.0668 / 0.0354 [2]``: published HR@10 and NDCG@10, with the number of the source."""
+    lines = []
+    for entry in row.published:
+        pair = [number(entry.metrics[name]) if name in entry.metrics else "-" for name in ("HR@10", "NDCG@10")]
+        lines.append(f"{' / '.join(pair)} [{sources.index(entry.source) + 1}]")
+    return lines
+
+
+def seconds(value: float) -> str:
+    return f"{value:,.0f}" if value >= 10 else f"{value:.1f}"
+
+
+def count(value: int) -> str:
+    """``812``, ``45.1 k``, ``1.3 M``."""
+    for limit, unit in ((1_000_000, "M"), (1_000, "k")):
+        if value >= limit:
+            return f"{value / limit:,.1f} {unit}"
+    return str(value)
+
+
+def number(value: float) -> str:
+    return f"{value:.4f}"

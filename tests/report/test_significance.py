@@ -1,0 +1,118 @@
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+
+from cpbench.errors import UsageError
+from cpbench.report.caption import caption
+from cpbench.report.evidence import Run
+from cpbench.report.grid import grid
+from cpbench.report.latex import latex
+from cpbench.report.markdown import markdown
+from cpbench.report.significance import mark, with_statistics
+from cpbench.report.tables import comparison_tables
+from tests.report.records import record, store
+
+EVENTS = 400
+
+
+def kept(results: Path, model: str, seed: int, hit_rate: float, epochs: int = 3, **changes) -> Run:
+    """A run whose ranks were drawn: so many of them are 1, the others 100."""
+    draw = np.random.default_rng([seed, len(model)]).random(EVENTS)
+    ranks = np.where(draw < hit_rate, 1.0, 100.0)
+    hits = float((ranks == 1).mean())
+    made = record(model, seed, notes={"events": float(EVENTS)}, metrics={"test": {"HR@10": hits, "NDCG@10": hits}},
+                  **changes)
+    made = made.model_copy(update={"cost": made.cost.model_copy(update={"epochs": epochs})})
+    folder = store(results, made, f"{made.recipe}-seed{seed}")
+    order = np.random.default_rng(seed).permutation(EVENTS)  # files may hold the events in any order
+    pl.DataFrame({"user": np.arange(EVENTS), "target": np.arange(EVENTS) * 3, "rank": ranks})[order].write_parquet(
+        folder / "ranks.parquet")
+    return Run(made, folder)
+
+
+@pytest.fixture
+def runs(tmp_path: Path) -> list[Run]:
+    return [*(kept(tmp_path, "sasrec", seed, 0.50) for seed in (1, 2, 3)),
+            *(kept(tmp_path, "gru4rec", seed, 0.49) for seed in (1, 2, 3)),
+            kept(tmp_path, "ease", 1, 0.2, epochs=0), kept(tmp_path, "hstu", 1, 0.45)]
+
+
+def test_every_row_is_compared_with_the_best_or_with_the_one_named(runs):
+    tables, _ = comparison_tables(runs)
+    (table,), warnings = with_statistics(tables)
+    assert warnings == [] and table.reference == table.rows[0].label
+    assert table.rows[0].differences == {} and all(row.differences for row in table.rows[1:])
+    (table,), _ = with_statistics(tables, "ease")
+    found = {row.model: row.differences for row in table.rows}
+    assert found["ease"] == {} and found["sasrec"]["HR@10"].mean == pytest.approx(0.3, abs=0.05)
+    assert mark(found["sasrec"]["HR@10"]) == "†"
+    with pytest.raises(UsageError, match="unknown reference model 'eese'; did you mean 'ease'"):
+        with_statistics(tables, "eese")
+
+
+def test_intervals_hold_the_mean_and_a_table_says_what_they_are(runs):
+    (table,), _ = with_statistics(comparison_tables(runs)[0])
+    for row in table.rows:
+        low, high = row.metrics["HR@10"].interval
+        assert low < row.metrics["HR@10"].mean < high
+    text = "\n".join(caption(table))
+    assert "95 % bootstrap interval" in text and f"Differences are to {table.reference}" in text
+    assert "Holm-corrected over 3 rows" in text
+    assert "The comparison of hstu (tuned) rests on a single run" in text  # ease has one run and needs no more
+    assert "≈ ±" in markdown([table]) and "†" in markdown([table]) and r"$\approx$" in latex([table])
+    assert len({len(line.cells) for line in grid(table).lines}) == 1 == len({len(grid(table).headings)})
+
+
+def test_a_correction_counts_all_rows(runs):
+    alone, _ = with_statistics(comparison_tables(runs[:6])[0], "sasrec")
+    all_rows, _ = with_statistics(comparison_tables(runs)[0], "sasrec")
+
+    def p_value(tables) -> float:
+        return next(row for row in tables[0].rows if row.model == "gru4rec").differences["HR@10"].p_value
+
+    assert p_value(all_rows) >= p_value(alone)
+
+
+def test_a_row_without_ranks_has_no_statistics_and_the_others_keep_theirs(runs):
+    (runs[3].folder / "ranks.parquet").unlink()
+    (table,), (warning,) = with_statistics(comparison_tables(runs)[0])
+    assert "gru4rec" in warning and "cannot be read" in warning
+    by_model = {row.model: row for row in table.rows}
+    assert by_model["gru4rec"].metrics["HR@10"].interval is None and by_model["gru4rec"].differences == {}
+    assert by_model["ease"].differences
+
+
+@pytest.mark.parametrize("change", [
+    lambda table: table.with_columns(target=pl.col("target") + 1),
+    lambda table: table.head(10),
+    lambda table: table.with_columns(rank=pl.lit(float("nan"))),
+])
+def test_ranks_of_other_events_are_not_compared(runs, change):
+    path = runs[-1].folder / "ranks.parquet"
+    change(pl.read_parquet(path)).write_parquet(path)
+    (table,), (warning,) = with_statistics(comparison_tables(runs)[0])
+    assert "hstu" in warning and not next(row for row in table.rows if row.model == "hstu").differences
+
+
+def test_one_model_alone_has_an_interval_and_no_difference(runs):
+    (table,), _ = with_statistics(comparison_tables(runs[:1])[0])
+    assert table.rows[0].metrics["NDCG@10"].interval and "Differences" not in "\n".join(caption(table))
+
+
+def test_recipes_of_papers_stand_apart_and_counting_models_in_both(tmp_path):
+    runs = [kept(tmp_path, "sasrec", 1, 0.5), kept(tmp_path, "sasrec", 2, 0.3, recipe="paper"),
+            kept(tmp_path, "ease", 1, 0.2, epochs=0)]
+    tables, _ = comparison_tables(runs)
+    assert [(table.recipes, [row.label for row in table.rows]) for table in tables] == [
+        ("tuned", ["sasrec (tuned)", "ease (tuned)"]), ("paper", ["sasrec (paper)", "ease (tuned)"])]
+    assert grid(tables[1]).title.endswith(", recipes of the papers")
+
+
+def test_a_metric_that_is_no_number_is_left_out_and_named(tmp_path):
+    made = kept(tmp_path, "sasrec", 1, 0.5)
+    broken = made.record.metrics.model_copy(update={"test": {**made.record.metrics.test, "HR@10": float("nan")}})
+    run = Run(made.record.model_copy(update={"metrics": broken}), made.folder)
+    (table,), warnings = comparison_tables([run])
+    assert "HR@10" not in table.rows[0].metrics and "has no number for HR@10" in warnings[0]
