@@ -10,6 +10,9 @@ from cpbench.report.statistics import Comparison
 from cpbench.report.tables import SORTED_BY, ComparisonTable, Row
 
 
+LONGEST = 24  # letters of a row's label in a heading; the caption names it in full
+
+
 class Cell(NamedTuple):
     """`text` and, under or behind it, `details`: spread, interval, ..."""
 
@@ -50,7 +53,8 @@ def grid(table: ComparisonTable, columns: Sequence[str] | None = None) -> Grid:
     compared = any(row.differences for row in table.rows)
     expected = any(row.published for row in table.rows)
     if compared:
-        headings.append(f"{SORTED_BY} less {table.reference}")
+        short = table.reference if table.reference and len(table.reference) <= LONGEST else "the reference"
+        headings.append(f"{SORTED_BY} less {short}")
     if expected:
         headings.append("published HR@10 / NDCG@10")
     numeric += [True] * (compared + expected)

@@ -14,9 +14,10 @@ PREAMBLE = r"""\documentclass{article}
 \usepackage[T1]{fontenc}
 \usepackage[utf8]{inputenc}
 \usepackage[margin=1cm,landscape,a3paper]{geometry}
-\usepackage{booktabs}
+\usepackage{array,booktabs}
 \begin{document}
 """
+PARAGRAPH = r">{\raggedright\arraybackslash}p{5cm}"
 COMPARED = ("HR@10", "HR@50", "NDCG@10", "CC@10")
 """The metrics of a printed table: a page is narrower than a screen."""
 
@@ -28,7 +29,8 @@ def latex(tables: Sequence[ComparisonTable]) -> str:
 
 def _environment(table: ComparisonTable) -> str:
     cells = grid(table, [name for name in table.columns if name in COMPARED])
-    alignment = "".join("r" if is_number else "l" for is_number in cells.numeric)
+    alignment = "".join("r" if is_number else PARAGRAPH if heading == "recipe" else "l"
+                        for heading, is_number in zip(cells.headings, cells.numeric, strict=True))
     lines = [r"\begin{table}[p]", r"\centering\footnotesize",
              f"\\caption{{{escape(cells.title)}. \\scriptsize {escape(' '.join(footnotes(table)))}}}",
              f"\\begin{{tabular}}{{{alignment}}}", r"\toprule",

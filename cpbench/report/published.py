@@ -34,7 +34,7 @@ class Published(BaseModel):
         protocol = record.protocol
         return (
             (self.dataset, self.model, self.split) == (record.dataset, record.model, protocol.split)
-            and protocol.serving_lag == 0
+            and protocol.serving_lag == 0 and protocol.horizon == 1 and protocol.condition is None
             and self.exclude_seen in (None, protocol.exclude_seen)
             and all(record.config.get(key) in allowed for key, allowed in self.when.items())
         )

@@ -23,7 +23,8 @@ def test_values_are_about_the_same_model_data_and_protocol():
 
 
 def test_no_value_for_another_protocol():
-    assert about(protocol=Protocol(serving_lag=900)) == []
+    assert about(protocol=Protocol(serving_lag=900)) == about(protocol=Protocol(horizon=10)) == []
+    assert about("climber-pilot", protocol=Protocol(condition="category")) == []
     assert about(protocol=Protocol(split="temporal")) == []
     # a source that does not say how it treats seen items is shown either way, one that does is not
     assert [entry.metrics["HR@10"] for entry in about(protocol=Protocol(exclude_seen=False))] == [0.0668]
