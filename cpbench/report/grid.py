@@ -9,7 +9,6 @@ from cpbench.report.significance import LEVEL
 from cpbench.report.statistics import Comparison
 from cpbench.report.tables import SORTED_BY, ComparisonTable, Row
 
-
 LONGEST = 24  # letters of a row's label in a heading; the caption names it in full
 
 
