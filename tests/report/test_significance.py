@@ -87,6 +87,7 @@ def test_a_row_without_ranks_has_no_statistics_and_the_others_keep_theirs(runs):
 @pytest.mark.parametrize("change", [
     lambda table: table.with_columns(target=pl.col("target") + 1),
     lambda table: table.head(10),
+    lambda table: pl.concat([table, table.head(1).with_columns(user=10_000)], how="vertical_relaxed"),
     lambda table: table.with_columns(rank=pl.lit(float("nan"))),
 ])
 def test_ranks_of_other_events_are_not_compared(runs, change):
