@@ -64,7 +64,8 @@ def evaluate_file(path: Path, dataset: str, protocol: Protocol, results: Path, n
     folder = run_folder(results, dataset, protocol, name, EXTERNAL)
     with only_one(folder, say):
         if not force and (folder / FILE_NAME).exists():
-            return External(folder, _same(folder, config, budget, part), "skipped")
+            record = _same(folder, config, budget, part)
+            return External(folder, record, "skipped", [*warnings, *_remarks(record.notes)])
         for leftover in folder.parent.glob(f".{folder.name}.*"):  # of a process that was killed while writing
             if leftover.is_dir():
                 shutil.rmtree(leftover, ignore_errors=True)
