@@ -77,7 +77,7 @@ def _view(made: "External") -> Any:
     from rich.table import Table
 
     from cpbench.cli.live import figure
-    from cpbench.report.tables import describe
+    from cpbench.report.caption import describe
 
     record = made.record
     metrics = [metric for metric in SHOWN if metric in record.metrics.test]

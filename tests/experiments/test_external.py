@@ -12,6 +12,7 @@ from cpbench.experiments.plan import plan
 from cpbench.experiments.recommend import recommend
 from cpbench.experiments.runner import run
 from cpbench.experiments.stored import load_run
+from cpbench.report.collect import collect
 from cpbench.report.record import RunRecord, load_record
 from cpbench.report.tables import comparison_tables
 from cpbench.report.verify import verify
@@ -126,8 +127,9 @@ def test_what_a_reader_should_know_is_said(tmp_path):
 
 def test_it_enters_the_tables_as_a_row_of_its_own(tmp_path):
     ours, path = exported(tmp_path, "ease", "tiny", 10)
-    theirs = evaluate_file(path, "tiny", ours.protocol, tmp_path / "results").record
-    (table,), _ = comparison_tables([ours, theirs])
+    evaluate_file(path, "tiny", ours.protocol, tmp_path / "results")
+    runs, _ = collect(tmp_path / "results")
+    (table,), _ = comparison_tables(runs)
     assert [(row.model, row.recipe, row.beam) for row in table.rows] == [
         ("ease", "tuned", None), ("their-ease", "external", 10)]
 
