@@ -13,6 +13,7 @@ from cpbench.cli import (
     bench,
     check_model,
     datasets,
+    diff,
     download,
     eval,
     export_data,
@@ -48,6 +49,7 @@ for name, module, panel in (
     ("report", report, "Experiments"),
     ("recommend", recommend, "Experiments"),
     ("simulate", simulate, "Experiments"),
+    ("diff", diff, "Experiments"),
     ("verify", verify, "Experiments"),
 ):
     app.command(name, rich_help_panel=panel, epilog=getattr(module, "EPILOG", None))(module.command)
