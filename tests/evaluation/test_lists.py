@@ -5,7 +5,7 @@ import math
 import numpy as np
 import polars as pl
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cpbench.data.protocol import Protocol, Split, split
@@ -40,6 +40,7 @@ def slowly(entries: Entries, target: int, seen: set[int]) -> float:
     return reference.rank([score for _, score in left], places[target], set()) if target in places else math.inf
 
 
+@settings(deadline=None)
 @given(st.lists(LISTS, min_size=4, max_size=4).filter(any), st.booleans(), st.integers(1, 2))
 def test_ranks_equal_the_slow_reference(lists: list[Entries], exclude_seen: bool, horizon: int) -> None:
     try:

@@ -3,7 +3,7 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import ttest_rel
 
@@ -77,6 +77,7 @@ def test_a_user_with_several_events_counts_once(tmp_path):
                                                               - accuracy(np.array(OLD))["NDCG@10"])
 
 
+@settings(deadline=None, max_examples=30)
 @given(st.lists(st.tuples(st.integers(1, 30), st.integers(1, 30)), min_size=1, max_size=12))
 def test_the_other_way_round_everything_is_turned(tmp_path_factory, pairs):
     folder = tmp_path_factory.mktemp("turned")
