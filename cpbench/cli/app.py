@@ -13,7 +13,9 @@ from cpbench.cli import (
     bench,
     check_model,
     datasets,
+    diff,
     download,
+    eval,
     export_data,
     inspect,
     models,
@@ -43,9 +45,11 @@ for name, module, panel in (
     ("check-model", check_model, "Models"),
     ("run", run, "Experiments"),
     ("ablate", ablate, "Experiments"),
+    ("eval", eval, "Experiments"),
     ("report", report, "Experiments"),
     ("recommend", recommend, "Experiments"),
     ("simulate", simulate, "Experiments"),
+    ("diff", diff, "Experiments"),
     ("verify", verify, "Experiments"),
 ):
     app.command(name, rich_help_panel=panel, epilog=getattr(module, "EPILOG", None))(module.command)

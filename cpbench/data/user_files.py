@@ -5,7 +5,8 @@ CSV is read as text and converted here, so that every refusal can name the file,
 
 import csv
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import polars as pl
@@ -79,26 +80,31 @@ def check_name(name: str) -> None:
 
 def parse_columns(text: str) -> dict[str, str]:
     """``user=u,item=i,time=t`` -> role: column. Raises UsageError unless all three roles are there once."""
-    found: dict[str, str] = {}
-    for part in text.split(","):
-        role, equals, column = (piece.strip() for piece in part.partition("="))
-        if not equals or not column:
-            raise UsageError(f"--columns {text!r}: {part.strip()!r} is not ROLE=COLUMN "
-                             "(as in user=user_id,item=item_id,time=timestamp)")
-        if role not in ROLES:
-            raise UsageError(f"--columns: {unknown('role', role, ROLES)}")
-        if role in found:
-            raise UsageError(f"--columns {text!r} names {role} twice")
-        found[role] = column
+    found = parse_roles(text, ROLES, "user=user_id,item=item_id,time=timestamp")
     if missing := [role for role in ROLES if role not in found]:
         why = "; a sequence needs an order, so interactions without a time cannot be used" if "time" in missing else ""
         raise UsageError(f"--columns {text!r} lacks {', '.join(missing)}{why}")
     return found
 
 
+def parse_roles(text: str, roles: Sequence[str], example: str) -> dict[str, str]:
+    """``ROLE=COLUMN,ROLE=COLUMN`` -> role: column. Raises UsageError for anything else, and for a role named twice."""
+    found: dict[str, str] = {}
+    for part in text.split(","):
+        role, equals, column = (piece.strip() for piece in part.partition("="))
+        if not equals or not column:
+            raise UsageError(f"--columns {text!r}: {part.strip()!r} is not ROLE=COLUMN (as in {example})")
+        if role not in roles:
+            raise UsageError(f"--columns: {unknown('role', role, roles)}")
+        if role in found:
+            raise UsageError(f"--columns {text!r} names {role} twice")
+        found[role] = column
+    return found
+
+
 def read_interactions(path: Path, columns: Mapping[str, str], unit: Unit) -> pl.DataFrame:
     """user, item (String), time (Int64 seconds) and fraction (microseconds inside the second), in file order."""
-    frame, place = _read(path, list(columns.values()))
+    frame, place = read_table(path, list(columns.values()))
     users, items, times = (frame[columns[role]] for role in ROLES)
     exact = microseconds(times, unit, place)
     return pl.DataFrame({"user": ids(users, place), "item": ids(items, place), "time": exact // MICRO,
@@ -107,7 +113,7 @@ def read_interactions(path: Path, columns: Mapping[str, str], unit: Unit) -> pl.
 
 def read_items(path: Path, unit: Unit) -> pl.DataFrame:
     """id, title, released (where given) and one list[str] column per attribute."""
-    frame, place = _read(path)
+    frame, place = read_table(path)
     if "id" not in frame.columns:
         raise UsageError(f"{path} has no column 'id' (it has {', '.join(frame.columns)}): the items' file needs one "
                          "that holds the same ids as the interactions")
@@ -155,37 +161,53 @@ def ids(column: pl.Series, place: Place) -> pl.Series:
     return found
 
 
-def _read(path: Path, wanted: list[str] | None = None) -> tuple[pl.DataFrame, Place]:
-    """The columns `wanted` (default: all) and how an error calls a row."""
-    kind = path.suffix.lower()
-    if kind not in (".csv", ".parquet"):
-        raise UsageError(f"{path} is neither .csv nor .parquet")
+def read_table(path: Path, wanted: Sequence[str] | None = None) -> tuple[pl.DataFrame, Place]:
+    """The columns `wanted` (default: all) and how an error calls a row; CSV as text. Raises UsageError."""
+    present, kind = header(path), _kind(path)
+    for column in wanted or []:
+        if column not in present:
+            raise UsageError(f"{path}: {unknown('column', column, present)}")
 
     def place(row: int) -> str:
         return f"{path}, line {row + 2}" if kind == ".csv" else f"{path}, row {row + 1}"
 
-    try:
-        with fetch.reading(path):
-            present = _header(path) if kind == ".csv" else list(pl.read_parquet_schema(path))
-            for column in wanted or []:
-                if column not in present:
-                    raise UsageError(f"{path}: {unknown('column', column, present)}")
-            # every column of the header as text: a type is never guessed from the first rows
-            frame = (pl.read_csv(path, columns=wanted, infer_schema=False, encoding="utf8") if kind == ".csv"
-                     else pl.read_parquet(path, columns=wanted))
-    except pl.exceptions.PolarsError as error:
-        raise (malformed(path) if kind == ".csv" else None) or UsageError(
-            f"{path} is not a readable {kind[1:]} file: {str(error).splitlines()[0]}") from error
+    with _readable(path):
+        columns = None if wanted is None else list(wanted)
+        # every column of the header as text: a type is never guessed from the first rows
+        frame = (pl.read_csv(path, columns=columns, infer_schema=False, encoding="utf8") if kind == ".csv"
+                 else pl.read_parquet(path, columns=columns))
     if frame.is_empty():
         raise UsageError(f"{path} holds no rows")
     return frame, place
 
 
-def _header(path: Path) -> list[str]:
+def header(path: Path) -> list[str]:
+    """The names of the columns of a CSV or Parquet file. Raises UsageError when it cannot be read or is empty."""
+    kind = _kind(path)
+    with _readable(path):
+        try:
+            return (pl.read_csv(path, n_rows=0, infer_schema=False).columns if kind == ".csv"
+                    else list(pl.read_parquet_schema(path)))
+        except pl.exceptions.NoDataError:
+            raise UsageError(f"{path} is empty") from None
+
+
+def _kind(path: Path) -> str:
+    kind = path.suffix.lower()
+    if kind not in (".csv", ".parquet"):
+        raise UsageError(f"{path} is neither .csv nor .parquet")
+    return kind
+
+
+@contextmanager
+def _readable(path: Path) -> Iterator[None]:
     try:
-        return pl.read_csv(path, n_rows=0, infer_schema=False).columns
-    except pl.exceptions.NoDataError:
-        raise UsageError(f"{path} is empty") from None
+        with fetch.reading(path):
+            yield
+    except pl.exceptions.PolarsError as error:
+        kind = _kind(path)
+        raise (malformed(path) if kind == ".csv" else None) or UsageError(
+            f"{path} is not a readable {kind[1:]} file: {str(error).splitlines()[0]}") from error
 
 
 def malformed(path: Path, delimiter: str = ",") -> UsageError | None:

@@ -78,20 +78,31 @@ def evaluate(model: Recommender, split: Split, events: Events, block: int | None
                     matches[places] = (carried & ~torch.isneginf(values)).numpy()
     if isinstance(model, torch.nn.Module):
         model.train(was_training)
+    metrics = metrics_of(split, events, ranks, beam, None if only_accuracy else lists[:, :LIST_LENGTH])
+    if given is not None and not only_accuracy:
+        metrics |= conditional.consistency(matches)
+    notes = {} if only_accuracy else split.notes(events) | ({} if beam is None else {"beam": beam})
+    return Evaluation(ranks[:, 0], metrics, notes,
+                      time.perf_counter() - started, ranks if n_steps > 1 else None)
+
+
+def metrics_of(split: Split, events: Events, ranks: np.ndarray, beam: int | None = None,
+               lists: np.ndarray | None = None) -> dict[str, float]:
+    """All metrics by name, whoever made the ranks float64 [E, H] (H steps of the horizon).
+
+    `beam`: ranks beyond it are unknown. `lists` int64 [E, K <= 10], best first, -1 where a place holds no item of the
+    catalogue; None: accuracy alone.
+    """
     metrics = accuracy(ranks[:, 0], beam)
-    if n_steps > 1:
+    if ranks.shape[1] > 1:
         metrics |= horizon(ranks, beam=beam)
-    if not only_accuracy:
+    if lists is not None:
         activity = (split.train_end - split.dataset.offsets[:-1])[events.users]
         if beam is None or beam >= LIST_LENGTH:
             metrics |= by_activity(ranks[:, 0], activity)
             metrics |= by_popularity(ranks[:, 0], split.train_counts[split.dataset.items[events.target]])
-        metrics |= list_metrics(lists[:, :LIST_LENGTH], split.train_counts, _membership(split))
-        if given is not None:
-            metrics |= conditional.consistency(matches)
-    notes = {} if only_accuracy else split.notes(events) | ({} if model.beam is None else {"beam": model.beam})
-    return Evaluation(ranks[:, 0], metrics, notes,
-                      time.perf_counter() - started, ranks if n_steps > 1 else None)
+        metrics |= list_metrics(lists, split.train_counts, _membership(split))
+    return metrics
 
 
 Top = Callable[[], tuple[torch.Tensor, torch.Tensor]]

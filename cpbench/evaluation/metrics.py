@@ -64,23 +64,29 @@ def _by_tercile(ranks: np.ndarray, amounts: np.ndarray, levels: tuple[str, str, 
 def list_metrics(lists: np.ndarray, train_counts: np.ndarray, membership: np.ndarray | None) -> dict[str, float]:
     """Beyond accuracy, from the first K items of every event.
 
-    lists int [E, K]; train_counts [N]; membership bool [N, V] of one attribute, or None.
+    lists int [E, K], -1 in a place without an item of the catalogue; train_counts [N]; membership bool [N, V] of one
+    attribute, or None.
     coverage: share of the catalogue shown at least once. gini: inequality of exposure over the catalogue, 0 even.
     novelty: mean ``-log2`` of the item's share of training interactions (add-one smoothed).
-    diversity: mean over lists and item pairs of 1 - Jaccard similarity of the attribute's values.
+    diversity: mean over whole lists and item pairs of 1 - Jaccard similarity of the attribute's values.
+    Where nothing at all is shown there are none.
     """
     k = lists.shape[1]
-    exposure = np.sort(np.bincount(lists.ravel(), minlength=len(train_counts)))
+    shown = lists[lists >= 0]
+    if not len(shown):
+        return {}
+    exposure = np.sort(np.bincount(shown, minlength=len(train_counts)))
     n_items = len(exposure)
     steps = np.arange(1, n_items + 1)
     share = (train_counts + 1.0) / (train_counts.sum() + n_items)
     result = {
         f"coverage@{k}": float((exposure > 0).mean()),
         f"gini@{k}": float(((2 * steps - n_items - 1) * exposure).sum() / (n_items * exposure.sum())),
-        f"novelty@{k}": float(-np.log2(share)[lists].mean()),
+        f"novelty@{k}": float(-np.log2(share)[shown].mean()),
     }
-    if membership is not None and k > 1:
-        result[f"diversity@{k}"] = float(diversity(lists, membership).mean())
+    whole = lists[(lists >= 0).all(axis=1)]
+    if membership is not None and k > 1 and len(whole):
+        result[f"diversity@{k}"] = float(diversity(whole, membership).mean())
     return result
 
 

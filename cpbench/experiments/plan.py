@@ -142,18 +142,10 @@ def plan(models: Sequence[str], datasets: Sequence[str], seeds: Sequence[int], r
     second = sorted(key for key in overrides if key.startswith(STAGE))
     if second and condition is None:
         raise UsageError(f"--set {', '.join(second)} belongs to the stage that learns a condition: give --condition")
-    if split not in SPLITS:
-        raise unknown("split", split, SPLITS)
-    for dataset in datasets:
-        if dataset not in catalogue.known_names():
-            raise unknown("dataset", dataset, catalogue.known_names())
-        if not catalogue.is_ready(dataset):
-            raise UsageError(f"dataset {dataset!r} is not prepared yet: run `cpbench download {dataset}`")
+    protocols = {dataset: protocol_for(dataset, split, serving_lag, exclude_seen, condition, horizon)
+                 for dataset in datasets}
     cells = []
-    for dataset in datasets:
-        seen = catalogue.exclude_seen_default(dataset) if exclude_seen is None else exclude_seen
-        protocol = _protocol({"split": split, "serving_lag": serving_lag, "exclude_seen": seen,
-                              "condition": condition, "horizon": horizon})
+    for dataset, protocol in protocols.items():
         for name, found in classes.items():
             own = {key: value for key, value in overrides.items() if key in known_keys(found)}
             settings = resolve(found, choose_recipe(found, recipe), dataset, own, condition is not None)
@@ -185,9 +177,22 @@ def explain(cells: Sequence[Cell], recipe: str, overrides: Mapping[str, Any]) ->
     return lines
 
 
-def _protocol(settings: Mapping[str, Any]) -> Protocol:
+def protocol_for(dataset: str, split: str = "leave-one-out", serving_lag: int = 0, exclude_seen: bool | None = None,
+                 condition: str | None = None, horizon: int = 1) -> Protocol:
+    """The protocol that was asked for on `dataset`; `exclude_seen` None means the dataset's default.
+
+    Raises UsageError for settings that do not exist or fit together, and for a dataset that is not ready.
+    """
+    if split not in SPLITS:
+        raise unknown("split", split, SPLITS)
+    if dataset not in catalogue.known_names():
+        raise unknown("dataset", dataset, catalogue.known_names())
+    if not catalogue.is_ready(dataset):
+        raise UsageError(f"dataset {dataset!r} is not prepared yet: run `cpbench download {dataset}`")
+    seen = catalogue.exclude_seen_default(dataset) if exclude_seen is None else exclude_seen
     try:
-        return Protocol.model_validate(settings)
+        return Protocol.model_validate({"split": split, "serving_lag": serving_lag, "exclude_seen": seen,
+                                        "condition": condition, "horizon": horizon})
     except ValidationError as error:
         details = error.errors(include_url=False)
         raise UsageError("; ".join(detail["msg"].removeprefix("Value error, ") if not detail["loc"] else

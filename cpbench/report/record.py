@@ -17,6 +17,8 @@ SCHEMA_VERSION = 1
 FILE_NAME = "record.json"
 ORACLE = "oracle"
 """The name under which the best attainable result of a simulated dataset is recorded; no model has it."""
+EXTERNAL = "external"
+"""The recipe, and the name of the run, of lists that another system made (`cpbench eval`)."""
 
 
 class Frozen(BaseModel):

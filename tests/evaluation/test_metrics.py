@@ -138,3 +138,13 @@ def test_popularity_of_the_target_makes_three_parts():
     ranks, counts = np.array([1.0, 20.0, 20.0, 1.0, 1.0, 20.0]), np.array([9, 1, 2, 5, 6, 30])
     found = by_popularity(ranks, counts)
     assert [found[f"HR@10/{level}"] for level in ("rare", "common", "popular")] == [0.0, 1.0, 0.5]
+
+
+def test_empty_places_are_shown_to_nobody() -> None:
+    counts, membership = np.array([5, 1, 0, 0]), np.eye(4, dtype=bool)
+    found = list_metrics(np.array([[0, 1], [0, -1], [-1, -1]]), counts, membership)
+    assert found["coverage@2"] == 2 / 4
+    assert found["novelty@2"] == pytest.approx(-np.mean(np.log2([0.6, 0.2, 0.6])))
+    assert found["diversity@2"] == 1.0  # of the one whole list
+    assert "diversity@2" not in list_metrics(np.array([[0, -1]]), counts, membership)
+    assert list_metrics(np.array([[-1, -1]]), counts, membership) == {}
