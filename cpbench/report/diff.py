@@ -8,7 +8,6 @@ import numpy as np
 
 from cpbench.evaluation.metrics import hit_rate, ndcg, reciprocal_rank
 from cpbench.report.evidence import Run, aligned
-from cpbench.report.record import EXTERNAL
 from cpbench.report.statistics import Comparison, Sample, compare, per_user
 from cpbench.report.verify import verify
 
@@ -162,8 +161,8 @@ def _paired(first: Run, second: Run) -> tuple[PairedUsers | None, list[str]]:
         return Tally(measure, int((change > 0).sum()), int((change < 0).sum()), int((change == 0).sum()))
 
     def test(metric: Metric) -> Comparison:
-        return compare(Sample(per_user(metric(new), one.users), _deterministic(second)),
-                       Sample(per_user(metric(old), one.users), _deterministic(first)))
+        return compare(Sample(per_user(metric(new), one.users), second.record.deterministic),
+                       Sample(per_user(metric(old), one.users), first.record.deterministic))
 
     known = {f"HR@{K}": _hit, f"NDCG@{K}": _ndcg} if beam is None or beam >= K else {}
     tallies = [tally(f"HR@{K}", _hit)] if known else []
@@ -177,8 +176,3 @@ def _hit(ranks: np.ndarray) -> np.ndarray:
 
 def _ndcg(ranks: np.ndarray) -> np.ndarray:
     return ndcg(ranks, K)
-
-
-def _deterministic(run: Run) -> bool:
-    """Whether another seed would change nothing: of counting models; of another system, nobody knows."""
-    return run.record.cost.epochs == 0 and run.record.recipe != EXTERNAL

@@ -69,7 +69,7 @@ def grid(table: ComparisonTable, columns: Sequence[str] | None = None) -> Grid:
         if expected:
             published = published_lines(row, table.sources)
             cells.append(Cell(published[0] if published else "", tuple(published[1:])))
-        cells += [Cell("")] * 3 if is_ceiling else [
+        cells += [Cell("")] * 3 if is_ceiling else [Cell("-")] * 3 if row.is_external else [
             Cell(seconds(row.fit_seconds)), Cell(count(row.parameters)), Cell(str(len(row.seeds)))]
         lines.append(Line(cells, is_ceiling))
     return Grid(title(table), headings, numeric, lines)

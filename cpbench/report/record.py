@@ -112,6 +112,11 @@ class RunRecord(Frozen):
     finished: str = Field(description="UTC, ISO 8601")
 
     @property
+    def deterministic(self) -> bool:
+        """Whether another seed would change nothing: of models that count; of another system, nobody knows."""
+        return self.cost.epochs == 0 and self.recipe != EXTERNAL
+
+    @property
     def overrides(self) -> dict[str, Any]:
         """The keys that were set by hand."""
         return {key: self.config[key] for key, source in sorted(self.config_sources.items())

@@ -16,7 +16,7 @@ from cpbench.data.protocol import Protocol
 from cpbench.report.caption import describe
 from cpbench.report.evidence import Run
 from cpbench.report.published import Published, published_for
-from cpbench.report.record import ORACLE
+from cpbench.report.record import EXTERNAL, ORACLE
 from cpbench.report.statistics import Comparison
 
 SORTED_BY = "NDCG@10"
@@ -62,8 +62,13 @@ class Row:
 
     @property
     def deterministic(self) -> bool:
-        """Whether seeds change nothing: models that count and do not learn."""
-        return all(run.record.cost.epochs == 0 for run in self.runs)
+        """Whether seeds change nothing."""
+        return all(run.record.deterministic for run in self.runs)
+
+    @property
+    def is_external(self) -> bool:
+        """Whether another system made the lists: what that took is not known."""
+        return self.recipe == EXTERNAL
 
     @property
     def label(self) -> str:
@@ -135,7 +140,7 @@ def comparison_tables(runs: Iterable[Run]) -> tuple[list[ComparisonTable], list[
 
 def _by_kind_of_recipe(runs: list[Run]) -> dict[str, list[Run]]:
     """Models that count, and the ceiling, have no recipe to speak of: they stand in both kinds."""
-    neither = [run for run in runs if run.record.model == ORACLE or run.record.cost.epochs == 0]
+    neither = [run for run in runs if run.record.model == ORACLE or run.record.deterministic]
     paper = [run for run in runs if run not in neither and run.record.recipe in AS_PUBLISHED]
     tuned = [run for run in runs if run not in neither and run not in paper]
     if not paper:

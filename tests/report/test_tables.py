@@ -4,6 +4,7 @@ from cpbench.data.protocol import Protocol
 from cpbench.errors import UsageError
 from cpbench.report.caption import caption, describe
 from cpbench.report.collect import collect
+from cpbench.report.grid import grid
 from cpbench.report.tables import comparison_tables
 from tests.report.records import record, runs, store
 
@@ -97,3 +98,12 @@ def test_a_model_that_generates_is_said_to_be_ranked_by_its_beam():
     assert ("Ranked by the lists they generate, a target outside the beam being a miss: tiger (beam of 50)."
             in caption(table))
     assert not any("beam" in line for line in caption(comparison_tables(runs([record("sasrec")]))[0][0]))
+
+
+def test_nobody_knows_what_an_external_system_took_or_whether_seeds_matter_to_it():
+    external = record("theirs", 0, recipe="external")
+    external = external.model_copy(update={"cost": external.cost.model_copy(update={"epochs": 0})})
+    tables, _ = comparison_tables(runs([external, record("sasrec"), record("sasrec", 2, recipe="paper")]))
+    assert [[row.model for row in table.rows] for table in tables] == [["sasrec", "theirs"], ["sasrec"]]
+    assert not tables[0].rows[1].deterministic
+    assert [cell.text for cell in grid(tables[0]).lines[1].cells[-3:]] == ["-", "-", "-"]
