@@ -25,7 +25,7 @@ def test_every_format(tmp_path, results):
     document = json.loads(cpbench(tmp_path, "report", "--json").stdout)
     assert [row["model"] for row in document["tables"][0]["rows"]] == ["sasrec", "ease"]
     assert len(document["warnings"]) == 2
-    assert "ranks.parquet cannot be read" in document["warnings"][1] and "(and 1 more)" in document["warnings"][1]
+    assert "ranks.parquet cannot be read" in document["warnings"][1] and "(and 2 more)" in document["warnings"][1]
     table = cpbench(tmp_path, "report", "--format", "csv").stdout.splitlines()
     assert len(table) == 3 and table[0].startswith("dataset,split,serving_lag,exclude_seen,")
 

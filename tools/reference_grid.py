@@ -1,0 +1,94 @@
+"""Runs what is missing of the reference grid (results/reference/grid.toml), cheapest first; interrupted, it continues.
+
+    python tools/reference_grid.py                    run all that is missing
+    python tools/reference_grid.py --at-most 5        only runs estimated at five minutes or less
+    python tools/reference_grid.py --list             say what is missing and what it would cost, as Markdown
+
+The data must be prepared (`cpbench download`), and the sources committed: a record says when they were changed.
+"""
+
+import argparse
+import shlex
+import subprocess
+import sys
+import tomllib
+from collections import defaultdict
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from cpbench.experiments.plan import plan
+from cpbench.report.record import FILE_NAME
+
+RESULTS = Path("results/reference")
+SHORT = 5
+"""Minutes below which a run is repeated with more seeds."""
+
+
+class Run(NamedTuple):
+    minutes: float
+    dataset: str
+    model: str
+    recipe: str
+    protocol: str
+    """Options of `cpbench run`; empty for leave-one-out without a lag."""
+    seed: int
+
+    @property
+    def arguments(self) -> list[str]:
+        return ["run", "--model", self.model, "--dataset", self.dataset, "--recipe", self.recipe, "--seeds",
+                str(self.seed), *shlex.split(self.protocol), "--results", str(RESULTS)]
+
+    def is_done(self) -> bool:
+        options = dict(zip(*[iter(shlex.split(self.protocol))] * 2, strict=True))
+        cells = plan([self.model], [self.dataset], [self.seed], self.recipe, split=options.get(
+            "--split", "leave-one-out"), serving_lag=int(options.get("--serving-lag", 0)))
+        return (cells[0].folder(RESULTS) / FILE_NAME).is_file()
+
+
+def grid(document: dict[str, Any]) -> Iterator[Run]:
+    for dataset, models in document["minutes"].items():
+        for name, minutes in models.items():
+            model, _, recipe = name.partition("/")
+            once = model in document["once"]
+            seeds = [1] if once else document["seeds"] + (document["more_seeds"] if minutes < SHORT else [])
+            others = document["protocols"] if model in document["main"] and not recipe else []
+            for protocol in ["", *others]:
+                for seed in seeds:
+                    yield Run(minutes, dataset, model, recipe or "tuned", protocol, seed)
+
+
+def listing(missing: list[Run]) -> str:
+    """A Markdown table: one line a dataset, model, recipe and protocol."""
+    lines = ["| dataset | model | recipe | protocol | seeds | minutes |", "|---|---|---|---|---|---:|"]
+    groups: dict[tuple[str, ...], list[Run]] = defaultdict(list)
+    for run in missing:
+        groups[run.dataset, run.model, run.recipe, run.protocol or "leave-one-out"].append(run)
+    for key, runs in groups.items():
+        lines.append(f"| {' | '.join(key)} | {', '.join(str(run.seed) for run in runs)} | "
+                     f"{sum(run.minutes for run in runs):,.0f} |")
+    hours = sum(run.minutes for run in missing) / 60
+    return "\n".join([*lines, "", f"{len(missing)} runs are missing: about {hours:,.0f} hours of one core."])
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--list", action="store_true")
+    parser.add_argument("--at-most", type=float, metavar="MINUTES", default=float("inf"))
+    parser.add_argument("--dataset", help="only this one")
+    options = parser.parse_args()
+    document = tomllib.loads((RESULTS / "grid.toml").read_text(encoding="utf-8"))
+    wanted = [run for run in grid(document) if run.minutes <= options.at_most
+              and options.dataset in (None, run.dataset)]
+    missing = [run for run in wanted if not run.is_done()]
+    if options.list:
+        print(listing(missing))
+        return 0
+    failed = 0
+    for run in sorted(missing, key=lambda run: run.minutes * run.seed):  # every model once before any three times
+        failed += subprocess.run([sys.executable, "-m", "cpbench", *run.arguments], check=False).returncode != 0
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
