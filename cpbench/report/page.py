@@ -27,6 +27,9 @@ from cpbench.report.record import ORACLE
 from cpbench.report.stored_ablation import FOLDER, NUMBERS, StoredAblation, StoredRow
 from cpbench.report.tables import ComparisonTable
 
+OWN_IDS = ("top", "contents", "main", "remarks", "figures", "runs")
+"""Of the template."""
+
 
 class Picture(NamedTuple):
     """`source`: the image itself, as a data address."""
@@ -39,6 +42,8 @@ class Picture(NamedTuple):
 class Comparison(NamedTuple):
     """One comparison table, and what belongs under it."""
 
+    anchor: str
+    """Of its title; the grid has one of its own."""
     main: Grid
     caption: list[str]
     sources: list[tuple[str, str]]
@@ -83,7 +88,9 @@ def html(
     dataset, by fingerprint; other datasets have only the counts of their records.
     Raises CpbenchError when a figure cannot be read.
     """
-    ids = Ids(set(_OWN_IDS))
+    ids = Ids()
+    for own in OWN_IDS:
+        ids.new(own)
     results = quote(results.replace("\\", "/"), safe="/")
     page = Page(ids, Runs(tables, results, ids))
     sections = _sections(page, tables, figures, ablations, results, inspected or {})
@@ -104,9 +111,6 @@ def html(
         policy=f"default-src 'none'; img-src data:; style-src '{_digest(style)}'; script-src '{_digest(script)}'; "
                "base-uri 'none'; form-action 'none'",
     )
-
-
-_OWN_IDS = ("top", "contents", "main", "remarks", "figures", "runs")
 
 
 def _sections(page: Page, tables: Sequence[ComparisonTable], figures: Sequence[Drawn],
@@ -143,8 +147,13 @@ def _comparison(page: Page, table: ComparisonTable) -> Comparison:
         title += "; recipes of papers"
     main = comparison(page, table, title, page.ids.new(f"{table.dataset}-{title}"))
     grids = (differences(page, table), cost(page, table) if table.rows else None, breakdown(page, table))
-    return Comparison(main, caption(table), [(page.ids.new(f"{main.anchor}-source"), text) for text in table.sources],
-                      [grid for grid in grids if grid])
+    return Comparison(
+        anchor=page.ids.new(f"{main.anchor}-title"),
+        main=main,
+        caption=caption(table),
+        sources=[(page.ids.new(f"{main.anchor}-source"), text) for text in table.sources],
+        more=[grid for grid in grids if grid],
+    )
 
 
 def _facts(tables: Sequence[ComparisonTable], fingerprint: str, inspected: Mapping[str, Mapping[str, Any]]

@@ -3,13 +3,12 @@
 import json
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 from urllib.parse import quote
 
 from cpbench.report.caption import describe
 from cpbench.report.evidence import Run
-from cpbench.report.record import FILE_NAME, RunRecord
+from cpbench.report.record import FILE_NAME, ORACLE, RunRecord
 from cpbench.report.render import seconds
 from cpbench.report.tables import ComparisonTable, Row
 
@@ -17,19 +16,20 @@ IN_FULL = 300
 """With more runs, a page names each and links to its record, and leaves out what the record says."""
 
 
-@dataclass
 class Ids:
     """Ids of one page: letters, digits, dots and hyphens, none twice."""
 
-    taken: set[str] = field(default_factory=set)
+    def __init__(self) -> None:
+        self._numbers: dict[str, int] = {}
 
     def new(self, text: str) -> str:
         base = re.sub(r"[^a-z0-9.]+", "-", text.lower()).strip("-") or "x"
-        found, number = base, 1
-        while found in self.taken:
+        found, number = base, self._numbers.get(base, 0)
+        while found in self._numbers:
             number += 1
-            found = f"{base}-{number}"
-        self.taken.add(found)
+            found = f"{base}-{number + 1}"
+        self._numbers[base] = number
+        self._numbers.setdefault(found, 0)
         return found
 
 
@@ -54,6 +54,7 @@ class RunGroup(NamedTuple):
 
     anchor: str
     label: str
+    protocol: str
     runs: list[RunEntry]
 
 
@@ -62,6 +63,7 @@ class Runs:
 
     def __init__(self, tables: Sequence[ComparisonTable], results: str, ids: Ids) -> None:
         rows = [row for table in tables for row in table.all_rows]
+        protocols = {table.protocol: describe(table.protocol) for table in tables}
         self.all = list({run.folder: run for row in rows for run in row.runs}.values())
         self.in_full = len(self.all) <= IN_FULL
         self._results = results
@@ -73,7 +75,8 @@ class Runs:
             if key not in self._groups:
                 entries = [entry for run in row.runs if (entry := self._entry(run)).anchor not in shown]
                 shown.update(entry.anchor for entry in entries)
-                self._groups[key] = RunGroup(ids.new(f"runs-{len(self._groups) + 1}"), row.label, entries)
+                self._groups[key] = RunGroup(ids.new(f"runs-{len(self._groups) + 1}"), row.label,
+                                             protocols[row.runs[0].record.protocol], entries)
 
     def group(self, row: Row) -> RunGroup:
         return self._groups[self._key(row)]
@@ -113,7 +116,7 @@ def facts(record: RunRecord) -> list[tuple[str, str]]:
     return [
         ("seed", str(record.seed)),
         ("recipe", record.recipe),
-        ("sees", " + ".join(record.information) or "item ids only"),
+        ("sees", " + ".join(record.information if record.model == ORACLE else ["ids", *record.information])),
         *([("obeys the condition by", record.obeys)] if record.obeys else []),
         *((stage.name, f"{stage.epochs} epochs, {seconds(stage.fit_seconds)} s; saw {stage.saw}"
                        + (f"; run {stage.run}" if stage.run else "")) for stage in record.stages),

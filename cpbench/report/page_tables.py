@@ -6,6 +6,7 @@ from statistics import fmean
 from typing import NamedTuple
 
 from cpbench.report.page_runs import Ids, RunGroup, Runs, memory
+from cpbench.report.record import ORACLE
 from cpbench.report.render import count, information, seconds
 from cpbench.report.significance import mark
 from cpbench.report.statistics import Comparison
@@ -72,7 +73,9 @@ class Page(NamedTuple):
 
 def comparison(page: Page, table: ComparisonTable, title: str, anchor: str) -> Grid:
     """Mean, spread, interval and difference of every metric; published values; seeds with links to their runs."""
-    columns: list[Column] = [(name, partial(_metric, table, name)) for name in table.columns]
+    # what table.is_best says, looked up once a column: of thousands of rows each would look at all
+    best = {name: max(row.mean(name) for row in table.rows) for name in table.columns} if len(table.rows) > 1 else {}
+    columns: list[Column] = [(name, partial(_metric, name, best.get(name))) for name in table.columns]
     if table.sources:
         columns.append((PUBLISHED, lambda row: _published(table, row)))
     columns.append(("seeds", lambda row: Cell(order=len(row.seeds), runs=page.runs.by_seed(row))))
@@ -138,7 +141,7 @@ def _grid(page: Page, table: ComparisonTable, title: str, columns: Sequence[Colu
     return Grid(anchor or page.ids.new(f"{title}-1"), title, [name for name, _ in columns], lines, last, notes=notes)
 
 
-def _metric(table: ComparisonTable, name: str, row: Row) -> Cell:
+def _metric(name: str, best: float | None, row: Row) -> Cell:
     estimate = row.metrics.get(name)
     if estimate is None:
         return Cell()
@@ -150,7 +153,7 @@ def _metric(table: ComparisonTable, name: str, row: Row) -> Cell:
     if difference is not None:
         symbol = mark(difference)
         lines.append(f"{difference.mean:+.4f} {symbol}" + (f" ±{difference.bound:.4f}" if symbol == "≈" else ""))
-    return cell._replace(lines=lines, best=row is not table.ceiling and table.is_best(row, name))
+    return cell._replace(lines=lines, best=row.model != ORACLE and estimate.mean == best)
 
 
 def _value(name: str, row: Row) -> Cell:
