@@ -11,13 +11,17 @@ from cpbench.report.tables import ComparisonTable
 
 def inspected(tables: Iterable[ComparisonTable]) -> dict[str, dict[str, Any]]:
     """By fingerprint. Nothing is downloaded or generated for it; what is not there, or cannot be read, is left out."""
+    wanted: dict[str, set[str]] = {}
+    for table in tables:
+        wanted.setdefault(table.dataset, set()).add(table.fingerprint)
     found: dict[str, dict[str, Any]] = {}
-    for name in dict.fromkeys(table.dataset for table in tables):
+    for name, fingerprints in wanted.items():
         if name not in catalogue.known_names() or not catalogue.is_prepared(name):
             continue
         try:
-            facts = describe(catalogue.load(name))
+            dataset = catalogue.load(name)
         except CpbenchError:
             continue
-        found[facts["fingerprint"]] = facts
+        if dataset.fingerprint in fingerprints:
+            found[dataset.fingerprint] = describe(dataset)
     return found
