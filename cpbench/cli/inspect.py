@@ -43,23 +43,9 @@ def _view(facts: dict[str, Any]) -> Any:
     from rich.markup import escape
     from rich.table import Table
 
+    from cpbench.data.describe import in_words
+
     table = Table(title=escape(facts["name"]), show_header=False, title_justify="left")
-    lengths = facts["lengths"]
-    for label, text in (
-        ("users", f"{facts['users']:,} ({facts['users_with_one_interaction']:,} with a single interaction)"),
-        ("items", f"{facts['items']:,} ({facts['titles']:.0%} with a title)"),
-        ("interactions", f"{facts['interactions']:,} (density {facts['density']:.4%}, "
-                         f"{facts['repeat_share']:.1%} repeat an item of the same user)"),
-        ("lengths", f"min {lengths['min']}, median {lengths['median']:g}, mean {lengths['mean']:.1f}, "
-                    f"max {lengths['max']:,}"),
-        ("time", f"{facts['first']} to {facts['last']}, in steps of a {facts['granularity']}"),
-        ("consumption lag", ", ".join(f"within {lag}: {share:.3f}" for lag, share in facts["consumption_lag"].items()
-                                      if share is not None) or "no user has two interactions"),
-        *((name, f"{each['values']:,} values, {each['coverage']:.1%} of the items carry any "
-                 f"({each['per_item']:.1f} each)") for name, each in facts["attributes"].items()),
-        ("licence", facts["licence"]),
-        ("fingerprint", facts["fingerprint"]),
-        *(("warning", warning) for warning in facts["warnings"]),
-    ):
+    for label, text in in_words(facts):
         table.add_row(escape(label), escape(text))
     return table

@@ -1,5 +1,6 @@
 """What a prepared dataset looks like: sizes, lengths, time, consumption lag, attributes."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -36,6 +37,27 @@ def describe(dataset: Dataset) -> dict[str, Any]:
         "licence": dataset.manifest.get("licence", ""),
         "warnings": dataset.manifest.get("warnings", []),
     }
+
+
+def in_words(facts: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """What `describe` found, as names and texts for people."""
+    lengths = facts["lengths"]
+    return [
+        ("users", f"{facts['users']:,} ({facts['users_with_one_interaction']:,} with a single interaction)"),
+        ("items", f"{facts['items']:,} ({facts['titles']:.0%} with a title)"),
+        ("interactions", f"{facts['interactions']:,} (density {facts['density']:.4%}, "
+                         f"{facts['repeat_share']:.1%} repeat an item of the same user)"),
+        ("lengths", f"min {lengths['min']}, median {lengths['median']:g}, mean {lengths['mean']:.1f}, "
+                    f"max {lengths['max']:,}"),
+        ("time", f"{facts['first']} to {facts['last']}, in steps of a {facts['granularity']}"),
+        ("consumption lag", ", ".join(f"within {lag}: {share:.3f}" for lag, share in facts["consumption_lag"].items()
+                                      if share is not None) or "no user has two interactions"),
+        *((name, f"{each['values']:,} values, {each['coverage']:.1%} of the items carry any "
+                 f"({each['per_item']:.1f} each)") for name, each in facts["attributes"].items()),
+        ("licence", facts["licence"]),
+        ("fingerprint", facts["fingerprint"]),
+        *(("warning", warning) for warning in facts["warnings"]),
+    ]
 
 
 def lags(dataset: Dataset) -> np.ndarray:
