@@ -8,8 +8,8 @@ from urllib.parse import quote
 
 from cpbench.report.caption import describe
 from cpbench.report.evidence import Run
+from cpbench.report.grid import seconds
 from cpbench.report.record import FILE_NAME, ORACLE, RunRecord
-from cpbench.report.render import seconds
 from cpbench.report.tables import ComparisonTable, Row
 
 IN_FULL = 300

@@ -5,9 +5,9 @@ from functools import partial
 from statistics import fmean
 from typing import NamedTuple
 
+from cpbench.report.grid import count, information, seconds
 from cpbench.report.page_runs import Ids, RunGroup, Runs, memory
 from cpbench.report.record import ORACLE
-from cpbench.report.render import count, information, seconds
 from cpbench.report.significance import mark
 from cpbench.report.statistics import Comparison
 from cpbench.report.tables import SORTED_BY, ComparisonTable, Row

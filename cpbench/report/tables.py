@@ -9,6 +9,7 @@ import math
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from statistics import fmean, stdev
 from typing import Any
 
@@ -118,8 +119,12 @@ class ComparisonTable:
 
     def is_best(self, row: Row, metric: str) -> bool:
         """Whether no other row has more of `metric`; never in a table of one row."""
-        return len(self.rows) > 1 and metric in row.metrics and row.mean(metric) == max(
-            other.mean(metric) for other in self.rows)
+        return len(self.rows) > 1 and metric in row.metrics and row.mean(metric) == self._highest[metric]
+
+    @cached_property
+    def _highest(self) -> dict[str, float]:
+        names = {name for row in self.rows for name in row.metrics}
+        return {name: max(row.mean(name) for row in self.rows) for name in names}
 
 
 def comparison_tables(runs: Iterable[Run]) -> tuple[list[ComparisonTable], list[str]]:
@@ -140,9 +145,12 @@ def comparison_tables(runs: Iterable[Run]) -> tuple[list[ComparisonTable], list[
 
 def _by_kind_of_recipe(runs: list[Run]) -> dict[str, list[Run]]:
     """Models that count, and the ceiling, have no recipe to speak of: they stand in both kinds."""
-    neither = [run for run in runs if run.record.model == ORACLE or run.record.deterministic]
-    paper = [run for run in runs if run not in neither and run.record.recipe in AS_PUBLISHED]
-    tuned = [run for run in runs if run not in neither and run not in paper]
+    neither, paper, tuned = list[Run](), list[Run](), list[Run]()
+    for run in runs:
+        if run.record.model == ORACLE or run.record.deterministic:
+            neither.append(run)
+        else:
+            (paper if run.record.recipe in AS_PUBLISHED else tuned).append(run)
     if not paper:
         return {"tuned": runs}
     return {**({"tuned": neither + tuned} if tuned else {}), "paper": neither + paper}
