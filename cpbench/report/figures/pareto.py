@@ -1,0 +1,117 @@
+"""Accuracy against cost, and the front of rows that nothing cheaper beats."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from statistics import fmean
+from typing import TYPE_CHECKING, NamedTuple
+
+from cpbench.report.figures.labels import distinct, file_name, heading
+from cpbench.report.figures.placement import label_points
+from cpbench.report.figures.style import COLOURS, COLUMN, MARKERS, Drawn, blank, save, styled
+from cpbench.report.tables import ComparisonTable, Row
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+METRIC = "NDCG@10"
+ALL_LABELLED = 10  # with more rows, only those on a front have a label
+
+
+class Cost(NamedTuple):
+    name: str
+    of: Callable[[Row], float | None]
+    least: float
+    """What is less is drawn here: a logarithm knows no zero, and clocks no microseconds."""
+
+
+def seconds(row: Row) -> float | None:
+    """Of training, mean over seeds."""
+    return row.fit_seconds
+
+
+def milliseconds_a_user(row: Row) -> float | None:
+    """Of ranking the whole catalogue, with the metrics; mean over seeds."""
+    found = [1000 * run.record.cost.evaluate_seconds / events for run in row.runs
+             if (events := run.record.notes.get("events"))]
+    return fmean(found) if found else None
+
+
+def parameters(row: Row) -> float | None:
+    return float(row.parameters)
+
+
+COSTS = (Cost("training, seconds", seconds, 0.01), Cost("ranking, milliseconds a user", milliseconds_a_user, 0.001),
+         Cost("learned parameters", parameters, 1.0))
+
+
+def draw(table: ComparisonTable, folder: Path) -> Drawn | None:
+    """NDCG@10 against each cost. None where there are no two rows to compare."""
+    rows = [row for row in table.rows if METRIC in row.metrics]
+    if len(rows) < 2:
+        return None
+    labels, shared = distinct(rows, 24)
+    machines = {(run.record.machine.cpu, run.record.machine.threads, run.record.machine.device)
+                for row in rows for run in row.runs}
+    where = "one kind of machine" if len(machines) <= 1 else f"{len(machines)} kinds of machine: compare times with care"
+    caption = [f"{METRIC} on {table.dataset} against what it costs, measured on {where}. Grey: the Pareto front, the "
+               "rows that nothing cheaper reaches. Bars: 95 % bootstrap over seeds and users. Costs below "
+               f"{', '.join(f'{cost.least:g}' for cost in COSTS)} are drawn there."]
+    if len(rows) > ALL_LABELLED:
+        caption.append("Named: the rows on a front.")
+    name = file_name("pareto", table)
+    return Drawn(name, table.dataset, f"Accuracy against cost: {heading(table)}",
+                 " ".join(filter(None, [*caption, shared])), save(plot(table, rows, labels), folder, name))
+
+
+def front(points: Sequence[tuple[float, float]]) -> list[int]:
+    """Places of the (cost, value) that no other beats at the same or less cost, by cost."""
+    found: list[int] = []
+    for place in sorted(range(len(points)), key=lambda place: (points[place][0], -points[place][1])):
+        if not found or points[place][1] > points[found[-1]][1]:
+            found.append(place)
+    return found
+
+
+@styled()
+def plot(table: ComparisonTable, rows: Sequence[Row], labels: Sequence[str]) -> "Figure":
+    figure = blank(COLUMN, 5.6)
+    panels = figure.subplots(len(COSTS), 1)
+    for axes, cost in zip(panels, COSTS, strict=True):
+        points = {place: (max(value, cost.least), row.mean(METRIC)) for place, row in enumerate(rows)
+                  if (value := cost.of(row)) is not None}
+        best = [list(points)[place] for place in front(list(points.values()))]
+        axes.plot([points[place][0] for place in best], [points[place][1] for place in best], color="0.75", linewidth=3,
+                  zorder=0, drawstyle="steps-post", solid_capstyle="round")
+        for place, (x, y) in points.items():
+            low, high = rows[place].metrics[METRIC].interval or (y, y)
+            axes.errorbar(x, y, yerr=[[y - low], [high - y]], color=COLOURS[place % len(COLOURS)], elinewidth=0.7,
+                          marker=MARKERS[place % len(MARKERS)], linestyle="")
+        _logarithmic(axes)
+        axes.set(xlabel=cost.name, ylabel=METRIC)
+        axes.margins(x=0.08)
+    panels[0].set_title(heading(table))
+    for axes, cost in zip(panels, COSTS, strict=True):
+        points = {place: (max(value, cost.least), row.mean(METRIC)) for place, row in enumerate(rows)
+                  if (value := cost.of(row)) is not None}
+        named = points if len(rows) <= ALL_LABELLED else [list(points)[place] for place in front(list(points.values()))]
+        label_points(axes, [(*points[place], labels[place], COLOURS[place % len(COLOURS)]) for place in named])
+    return figure
+
+
+def _logarithmic(axes: "Axes") -> None:
+    """A tick a power of ten, in plain figures."""
+    from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+
+    axes.set_xscale("log")
+    axes.xaxis.set_major_locator(LogLocator(numticks=8))
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: power(value)))
+    axes.xaxis.set_minor_formatter(NullFormatter())
+
+
+def power(value: float) -> str:
+    """``0.01``, ``100``, ``10 k``, ``1 M``."""
+    for limit, unit in ((1e9, " G"), (1e6, " M"), (1e3, " k")):
+        if value >= limit:
+            return f"{value / limit:g}{unit}"
+    return f"{value:g}"
