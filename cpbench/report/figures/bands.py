@@ -8,7 +8,7 @@ import numpy as np
 from cpbench.errors import CpbenchError
 from cpbench.evaluation.metrics import hit_rate
 from cpbench.report.evidence import read_ranks
-from cpbench.report.figures.style import COLOURS, MARKERS
+from cpbench.report.figures.style import colour, marker
 from cpbench.report.statistics import Sample, intervals, per_user
 from cpbench.report.tables import Row
 
@@ -62,11 +62,11 @@ def _hits(rows: Sequence[Row], wanted: Mapping[str, tuple[str, int]]) -> list[di
 
 
 def band(axes: "Axes", number: int, x: Sequence[float], means: Sequence[float],
-         bounds: Sequence[Interval | None], marker: bool = True) -> None:
+         bounds: Sequence[Interval | None], marked: bool = True, label: str = "") -> None:
     """A line in the colour and marker of `number`, and its band where every place has one."""
-    colour = COLOURS[number % len(COLOURS)]
     known = [each for each in bounds if each is not None]
     if known and len(known) == len(x):
-        axes.fill_between(x, [low for low, _ in known], [high for _, high in known], color=colour, alpha=0.15,
+        axes.fill_between(x, [low for low, _ in known], [high for _, high in known], color=colour(number), alpha=0.15,
                           linewidth=0)
-    axes.plot(x, means, color=colour, marker=MARKERS[number % len(MARKERS)] if marker else "")
+    axes.plot(x, means, color=colour(number), marker=marker(number) if marked else "",
+              label=label or None)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from cpbench.report.figures.labels import distinct, file_name, heading
 from cpbench.report.figures.placement import label_points
-from cpbench.report.figures.style import COLOURS, COLUMN, GREY, MARKERS, Drawn, blank, save, styled
+from cpbench.report.figures.style import COLUMN, GREY, Drawn, blank, colour, marker, save, styled, title
 from cpbench.report.tables import ComparisonTable, Row
 
 if TYPE_CHECKING:
@@ -24,11 +24,11 @@ def draw(table: ComparisonTable, folder: Path) -> Drawn | None:
     rows = [row for row in table.rows if {OBEDIENCE, ACCURACY} <= set(row.metrics)]
     if table.protocol.condition is None or not rows:
         return None
-    labels, shared = distinct(rows, 26)
+    labels, shared = distinct(rows, 30)
     figure = plot(table, rows, labels)
-    caption = [f"HR@10 on {table.dataset} against CC@10, the share of the first ten that carry the {table.protocol.condition} "
-               "asked for. Vertical bars: 95 % bootstrap over seeds and users; horizontal: one standard deviation over "
-               "seeds."]
+    caption = [f"HR@10 on {table.dataset} against CC@10, the share of the first ten that carry the "
+               f"{table.protocol.condition} asked for. Vertical bars: 95 % bootstrap over seeds and users; horizontal: "
+               "one standard deviation over seeds."]
     if any(alternative(row, FILTERED) for row in rows):
         caption.append("Hollow: the same row searched only among what matches.")
     if any(alternative(rows[0], way) for way in UNTRAINED):
@@ -59,24 +59,27 @@ def alternative(row: Row, way: str) -> tuple[float, float] | None:
 def plot(table: ComparisonTable, rows: Sequence[Row], labels: Sequence[str]) -> "Figure":
     figure = blank(COLUMN, 3.0)
     axes = figure.subplots()
-    points = []
+    points, segments = [], []
     for number, (row, label) in enumerate(zip(rows, labels, strict=True)):
-        colour, marker = COLOURS[number % len(COLOURS)], MARKERS[number % len(MARKERS)]
         cc, hr = row.metrics[OBEDIENCE], row.metrics[ACCURACY]
         filtered = alternative(row, FILTERED)
         if filtered is not None:
-            axes.plot([cc.mean, filtered[0]], [hr.mean, filtered[1]], color=colour, linewidth=0.5)
-            axes.plot(*filtered, color=colour, marker=marker, markerfacecolor="white", markeredgewidth=0.8)
+            axes.plot([cc.mean, filtered[0]], [hr.mean, filtered[1]], color=colour(number), linewidth=0.5)
+            axes.plot(*filtered, color=colour(number), marker=marker(number), markerfacecolor="white",
+                      markeredgewidth=0.8)
+            segments.append(((cc.mean, hr.mean), filtered))
         low, high = hr.interval or (hr.mean, hr.mean)
-        axes.errorbar(cc.mean, hr.mean, xerr=cc.spread, yerr=[[hr.mean - low], [high - hr.mean]], color=colour,
-                      marker=marker, linestyle="", elinewidth=0.7)
-        points.append((cc.mean, hr.mean, label, colour))
+        axes.errorbar(cc.mean, hr.mean, xerr=cc.spread, yerr=[[hr.mean - low], [high - hr.mean]], color=colour(number),
+                      marker=marker(number), linestyle="", elinewidth=0.7)
+        segments.append(((cc.mean, low), (cc.mean, high)))
+        points.append((cc.mean, hr.mean, label, colour(number)))
     for way, text in UNTRAINED.items():
         found = alternative(rows[0], way)
         if found is not None:
             axes.plot(*found, color=GREY, marker="x", linestyle="")
             points.append((*found, text, GREY))
-    axes.set(xlabel="CC@10: share of the list that obeys", ylabel="HR@10 under the condition", title=heading(table))
-    axes.margins(0.12)
-    label_points(axes, points)
+    axes.set(xlabel="CC@10: share of the list that obeys", ylabel="HR@10 under the condition")
+    title(figure, heading(table))
+    axes.margins(0.1)
+    label_points(axes, points, segments)
     return figure

@@ -7,7 +7,7 @@ models differ at all, Nemenyi's critical difference which pairs do.
 import math
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from scipy import stats
@@ -17,13 +17,14 @@ from cpbench.report.figures.style import COLUMN, GREY, SMALL, Drawn, blank, save
 from cpbench.report.tables import ComparisonTable, Row
 
 if TYPE_CHECKING:
-    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 METRIC = "NDCG@10"
 LEVEL = 0.05
 LEAST = 3
 """Models, and tables: with fewer there is nothing to rank, and nothing to rank over."""
+NAME = 0.17
+"""Inches from name to name."""
 
 
 class Ranking(NamedTuple):
@@ -68,12 +69,12 @@ def ranking(tables: Sequence[ComparisonTable]) -> Ranking | str:
     values = [(table, own) for table in tables if table.recipes == "tuned" and table.protocol.horizon == 1
               and table.protocol.condition is None and len(own := _values(table)) >= LEAST]
     if len(values) < LEAST:
-        return (f"No critical difference diagram: it needs at least {LEAST} tables (datasets, splits, lags) of at least "
-                f"{LEAST} tuned models, and there {'is' if len(values) == 1 else 'are'} {len(values)}.")
+        return (f"No critical difference diagram: it needs at least {LEAST} tables (datasets, splits, lags) of at "
+                f"least {LEAST} tuned models, and there {'is' if len(values) == 1 else 'are'} {len(values)}.")
     models = sorted(set.intersection(*(set(own) for _, own in values)))
     if len(models) < LEAST:
-        return (f"No critical difference diagram: it needs at least {LEAST} models that are in all {len(values)} tables, "
-                f"and there {'is' if len(models) == 1 else 'are'} {len(models)}.")
+        return (f"No critical difference diagram: it needs at least {LEAST} models that are in all {len(values)} "
+                f"tables, and there {'is' if len(models) == 1 else 'are'} {len(models)}.")
     measured = np.array([[own[model] for model in models] for _, own in values])  # [N tables, k models]
     ranks = stats.rankdata(-measured, axis=1).mean(axis=0)
     p_value = float(stats.friedmanchisquare(*measured.T).pvalue)
@@ -117,47 +118,45 @@ def _age(row: Row) -> str:
 
 @styled()
 def plot(found: Ranking) -> "Figure":
-    """An axis of ranks, the better half of the models named on its left, the others on its right."""
+    """An axis of ranks, the better half of the models named on its left, the others on its right. Heights in inches."""
     k = len(found.models)
     groups = cliques(found.average_ranks, found.difference)
-    left = (k + 1) // 2
-    line, bars = 0.19, 0.09  # inches from name to name, and from bar to bar
-    depth = 0.1 + bars * len(groups)
-    below = depth + line * left + 0.08
-    figure = blank(COLUMN, 0.62 + below)
+    on_left = (k + 1) // 2
+    texts = [f"{shortened(model, 20)}  {rank:.2f}" if place < on_left else f"{rank:.2f}  {shortened(model, 20)}"
+             for place, (model, rank) in enumerate(zip(found.models, found.average_ranks, strict=True))]
+    top, depth = 0.58, 0.12 + 0.09 * len(groups)
+    height = top + depth + NAME * on_left
+    figure = blank(COLUMN, height)
     figure.set_layout_engine("none")
-    axes = figure.add_axes((0.30, 0.0, 0.40, 1.0))
-    height = 0.62 + below
-    axes.set(xlim=(1, k), ylim=(-below, 0.62))
+    margins = [max(_width(figure, text) for text in side) / COLUMN + 0.04
+               for side in (texts[:on_left], texts[on_left:])]
+    axes = figure.add_axes((margins[0], 0.0, 1 - sum(margins), 1.0))
+    axes.set(xlim=(1, k), ylim=(top - height, top))
     axes.axis("off")
-    axes.plot([1, k], [0, 0], color="black", linewidth=0.8)
+    black: dict[str, Any] = {"color": "black", "linewidth": 0.8, "clip_on": False}
+    axes.plot([1, k], [0, 0], **black)
     for rank in range(1, k + 1):
-        axes.plot([rank, rank], [0, 0.05], color="black", linewidth=0.8, clip_on=False)
-        axes.text(rank, 0.08, str(rank), ha="center", va="bottom", fontsize=SMALL)
-    _bar(axes, found.difference, k)
+        axes.plot([rank, rank], [0, 0.05], **black)
+        if k <= 9 or rank % 5 == 0 or rank == 1:
+            axes.text(rank, 0.07, str(rank), ha="center", va="bottom", fontsize=SMALL)
+    end = 1 + found.difference  # which may lie beyond the axis
+    axes.plot([1, 1, 1, end, end, end], [0.3, 0.36, 0.33, 0.33, 0.36, 0.3], **black)
+    axes.text(1, 0.38, f"critical difference {found.difference:.2f}", va="bottom", fontsize=SMALL)
     for number, (first, last) in enumerate(groups):
-        y = -0.1 - bars * number
-        axes.plot([found.average_ranks[first] - 0.04, found.average_ranks[last] + 0.04], [y, y], color="black",
-                  linewidth=2.5, solid_capstyle="round", clip_on=False)
-    for place, (model, rank) in enumerate(zip(found.models, found.average_ranks, strict=True)):
-        on_left = place < left
-        y = -depth - line * (place if on_left else k - 1 - place) - 0.06
-        edge = 0.0 if on_left else 1.0
-        across = axes.get_yaxis_transform()
-        axes.plot([rank, rank], [0, y], color=GREY, linewidth=0.6)
-        end = 1 - 0.02 * (k - 1) if on_left else k + 0.02 * (k - 1)
-        axes.plot([rank, end], [y, y], color=GREY, linewidth=0.6, clip_on=False)
-        text = f"{shortened(model, 17)} {rank:.2f}" if on_left else f"{rank:.2f} {shortened(model, 17)}"
-        axes.text(edge + (-0.04 if on_left else 0.04), y, text, transform=across, ha="right" if on_left else "left",
-                  va="center", fontsize=SMALL)
-    assert height > 0
+        axes.plot([found.average_ranks[first], found.average_ranks[last]], [-0.1 - 0.09 * number] * 2, color="black",
+                  linewidth=2.5, clip_on=False)
+    for place, (text, average) in enumerate(zip(texts, found.average_ranks, strict=True)):
+        left = place < on_left
+        y = -depth - NAME * (0.4 + (place if left else k - 1 - place))
+        axes.plot([average, average, 1 if left else k], [0, y, y], color=GREY, linewidth=0.6, clip_on=False)
+        axes.annotate(text, (1 if left else k, y), xytext=(-3 if left else 3, 0), textcoords="offset points",
+                      ha="right" if left else "left", va="center", fontsize=SMALL, annotation_clip=False)
     return figure
 
 
-def _bar(axes: "Axes", difference: float, k: int) -> None:
-    """The critical difference at the scale of the axis; it may be longer than the axis."""
-    end = 1 + difference
-    axes.plot([1, end], [0.36, 0.36], color="black", linewidth=0.8, clip_on=False)
-    for x in (1, end):
-        axes.plot([x, x], [0.33, 0.39], color="black", linewidth=0.8, clip_on=False)
-    axes.text((1 + end) / 2, 0.41, f"critical difference {difference:.2f}", ha="center", va="bottom", fontsize=SMALL)
+def _width(figure: "Figure", text: str) -> float:
+    """Of `text`, in inches."""
+    written = figure.text(0, 0, text, fontsize=SMALL)
+    width = written.get_window_extent().width / figure.dpi
+    written.remove()
+    return float(width)

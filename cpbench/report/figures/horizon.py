@@ -4,10 +4,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from cpbench.report.ablation import lag_text
 from cpbench.report.figures.bands import Interval, band, hit_intervals
-from cpbench.report.figures.labels import distinct, file_name, heading
+from cpbench.report.figures.labels import distinct, file_name, heading, width_for
 from cpbench.report.figures.placement import label_ends
-from cpbench.report.figures.style import COLOURS, COLUMN, PAGE, Drawn, blank, save, styled
+from cpbench.report.figures.style import PAGE, Drawn, blank, colour, save, styled, title
 from cpbench.report.tables import ComparisonTable, Row
 
 if TYPE_CHECKING:
@@ -23,7 +24,7 @@ def draw(tables: Sequence[ComparisonTable], folder: Path) -> Drawn | None:
     if not tables:
         return None
     rows = list({row.label: row for table in tables for row in table.rows if _steps(row)}.values())
-    labels, shared = distinct(rows[:MOST], 26)
+    labels, shared = distinct(rows[:MOST], 32)
     figure, uncertainty = plot(tables, dict(zip([row.label for row in rows], labels, strict=False)))
     first = tables[0]
     caption = [f"HR@10 on {first.dataset} of one list against the items that follow, one to {first.protocol.horizon} "
@@ -38,7 +39,7 @@ def draw(tables: Sequence[ComparisonTable], folder: Path) -> Drawn | None:
 @styled()
 def plot(tables: Sequence[ComparisonTable], labels: dict[str, str]) -> tuple["Figure", str]:
     """The figure, and what its bands are. `labels` names the rows to draw by their full label."""
-    figure = blank(PAGE if len(tables) > 1 else COLUMN, 2.4)
+    figure = blank(PAGE if len(tables) > 1 else width_for(list(labels.values()), 16), 2.4)
     panels = figure.subplots(1, len(tables), squeeze=False, sharey=True)[0]
     numbers = {label: number for number, label in enumerate(labels)}
     kinds = []
@@ -51,18 +52,19 @@ def plot(tables: Sequence[ComparisonTable], labels: dict[str, str]) -> tuple["Fi
         for row, own in zip(rows, intervals, strict=True):
             bounds: list[Interval | None] = [own.get(_name(step)) for step in _steps(row)]
             band(axes, numbers[row.label], _steps(row), [row.mean(_name(step)) for step in _steps(row)], bounds)
-        axes.set(xlabel="items ahead of the list", xticks=steps,
-                 title=heading(table) if len(tables) == 1 else _lag(table.protocol.serving_lag))
+        axes.set(xlabel="items ahead of the list", xticks=steps)
+        if len(tables) > 1:
+            axes.set_title(lag_text(table.protocol.serving_lag))
         if place == 0:
             axes.set_ylabel("HR@10")
     panels[0].set_ylim(bottom=0)
-    if len(tables) > 1:
-        figure.suptitle(f"{tables[0].dataset}, {tables[0].protocol.split}")
+    first = tables[0]
+    title(figure, heading(first) if len(tables) == 1 else f"{first.dataset}, {first.protocol.split}")
     last = {row.label: place for place, table in enumerate(tables) for row in table.rows}
     for place, (axes, table) in enumerate(zip(panels, tables, strict=True)):
         own_rows = [row for row in table.rows if row.label in labels and last[row.label] == place and _steps(row)]
         label_ends(axes, [(_steps(row)[-1], row.mean(_name(_steps(row)[-1])), labels[row.label],
-                           COLOURS[numbers[row.label] % len(COLOURS)]) for row in own_rows])
+                           colour(numbers[row.label])) for row in own_rows])
     return figure, ", ".join(dict.fromkeys(kinds))
 
 
@@ -73,7 +75,3 @@ def _steps(row: Row) -> list[int]:
 
 def _name(step: int) -> str:
     return f"HR@10/step {step}"
-
-
-def _lag(seconds: int) -> str:
-    return f"serving lag {seconds:,} s" if seconds else "usual protocol"

@@ -3,9 +3,10 @@
 import re
 from collections.abc import Sequence
 
+from cpbench.report.figures.style import COLUMN, WIDE
 from cpbench.report.tables import ComparisonTable, Row
 
-LONGEST = 34
+LONGEST = 50
 
 
 def shortened(text: str, length: int = LONGEST) -> str:
@@ -24,10 +25,11 @@ def distinct(rows: Sequence[Row], length: int = LONGEST) -> tuple[list[str], str
     learned = [own for row, own in zip(rows, parts, strict=True) if not row.deterministic] or parts
     common = [part for part in learned[0] if all(part in own for own in learned)] if learned else []
     same_model = len({row.model for row in rows}) == 1 and len(rows) > 1
+    settings = {part for own in parts for part in own if part not in common}
     labels = []
     for row, own in zip(rows, parts, strict=True):
         left = [part for part in own if part not in common and not (row.deterministic and part == "tuned")]
-        text = ", ".join(left)
+        text = ", ".join(_setting(part, settings) for part in left)
         labels.append(text if same_model and text else f"{row.model} ({text})" if text else row.model)
     labels = [shortened(label, length) for label in labels]
     seen: dict[str, int] = {}
@@ -37,6 +39,19 @@ def distinct(rows: Sequence[Row], length: int = LONGEST) -> tuple[list[str], str
             labels[place] = f"{shortened(label, length - 4)} #{seen[label]}"
     shared = [*([rows[0].model] if same_model else []), *common]
     return labels, f"All {'learned rows' if not same_model else 'rows'}: {', '.join(shared)}." if shared else ""
+
+
+def _setting(text: str, others: set[str]) -> str:
+    """``sft.method=pinrec`` -> ``pinrec`` where other rows have other methods; a number keeps its key's last part."""
+    key, equals, value = text.partition("=")
+    varied = sum(other.partition("=")[0] == key for other in others) > 1
+    plain_word = value.replace("-", "").isalpha() and value not in ("true", "false", "none", "null")
+    return value if equals and varied and plain_word else f"{key.rpartition('.')[2]}{equals}{value}"
+
+
+def width_for(labels: Sequence[str], most: int) -> float:
+    """A column, or more where a label has more than `most` characters."""
+    return COLUMN if max(map(len, labels), default=0) <= most else WIDE
 
 
 def heading(table: ComparisonTable) -> str:

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 
 from cpbench.report.evidence import Run
 from cpbench.report.figures.bands import Interval, band
-from cpbench.report.figures.labels import distinct, file_name, heading
+from cpbench.report.figures.labels import distinct, file_name, heading, width_for
 from cpbench.report.figures.placement import label_ends
-from cpbench.report.figures.style import COLOURS, COLUMN, Drawn, blank, save, styled
+from cpbench.report.figures.style import Drawn, blank, colour, save, styled, title
 from cpbench.report.tables import ComparisonTable, Row
 
 if TYPE_CHECKING:
@@ -43,31 +43,33 @@ def draw(table: ComparisonTable, folder: Path) -> Drawn | None:
 @styled()
 def plot(table: ComparisonTable, curves: Sequence[Sequence[tuple[Run, Curve]]], rows: Sequence[Row],
          labels: Sequence[str]) -> "Figure":
-    figure = blank(COLUMN, 2.5)
+    from matplotlib.ticker import MaxNLocator
+
+    figure = blank(width_for(labels, 20), 2.5)
     axes = figure.subplots()
     ends = []
     for number, own in enumerate(curves):
-        colour = COLOURS[number % len(COLOURS)]
         together = sorted(set.intersection(*(set(curve) for _, curve in own)))
         values = [[curve[epoch] for _, curve in own] for epoch in together]
         means = [fmean(each) for each in values]
         bounds: list[Interval | None] = [None] * len(together)
         if len(own) > 1:
             bounds = [(mean - stdev(each), mean + stdev(each)) for mean, each in zip(means, values, strict=True)]
-        band(axes, number, together, means, bounds, marker=False)
+        band(axes, number, together, means, bounds, marked=False)
         for run, curve in own:
             beyond = [epoch for epoch in sorted(curve) if not together or epoch >= together[-1]]
             if len(beyond) > 1 or not together:
-                axes.plot(beyond, [curve[epoch] for epoch in beyond], color=colour, linewidth=0.5)
+                axes.plot(beyond, [curve[epoch] for epoch in beyond], color=colour(number), linewidth=0.5)
             chosen = run.record.cost.best_epoch
             if chosen in curve:
-                axes.plot([chosen], [curve[chosen]], color=colour, marker="o", markerfacecolor="white", linestyle="",
+                axes.plot([chosen], [curve[chosen]], color=colour(number), marker="o", markerfacecolor="white",
                           markeredgewidth=0.8)
         last = max((max(curve), curve[max(curve)]) for _, curve in own)
         ends.append((float(together[-1]), means[-1]) if together else last)
-    axes.set(xlabel="epoch", ylabel=f"validation {METRIC}", title=heading(table))
-    axes.xaxis.get_major_locator().set_params(integer=True)
-    label_ends(axes, [(x, y, label, COLOURS[number % len(COLOURS)])
+    axes.set(xlabel="epoch", ylabel=f"validation {METRIC}")
+    axes.xaxis.set_major_locator(MaxNLocator(6, integer=True, steps=[1, 2, 5, 10]))
+    title(figure, heading(table))
+    label_ends(axes, [(x, y, label, colour(number))
                       for number, ((x, y), label) in enumerate(zip(ends, labels, strict=True))])
     return figure
 

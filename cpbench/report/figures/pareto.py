@@ -1,13 +1,15 @@
 """Accuracy against cost, and the front of rows that nothing cheaper beats."""
 
+import math
 from collections.abc import Callable, Sequence
+from itertools import pairwise
 from pathlib import Path
 from statistics import fmean
 from typing import TYPE_CHECKING, NamedTuple
 
-from cpbench.report.figures.labels import distinct, file_name, heading
-from cpbench.report.figures.placement import label_points
-from cpbench.report.figures.style import COLOURS, COLUMN, MARKERS, Drawn, blank, save, styled
+from cpbench.report.figures.labels import distinct, file_name, heading, width_for
+from cpbench.report.figures.placement import Segment, label_points
+from cpbench.report.figures.style import FAINT, Drawn, blank, colour, marker, save, styled, title
 from cpbench.report.tables import ComparisonTable, Row
 
 if TYPE_CHECKING:
@@ -50,10 +52,10 @@ def draw(table: ComparisonTable, folder: Path) -> Drawn | None:
     rows = [row for row in table.rows if METRIC in row.metrics]
     if len(rows) < 2:
         return None
-    labels, shared = distinct(rows, 24)
+    labels, shared = distinct(rows)
     machines = {(run.record.machine.cpu, run.record.machine.threads, run.record.machine.device)
                 for row in rows for run in row.runs}
-    where = "one kind of machine" if len(machines) <= 1 else f"{len(machines)} kinds of machine: compare times with care"
+    where = "one kind of machine" if len(machines) <= 1 else f"{len(machines)} kinds of machine (compare with care)"
     caption = [f"{METRIC} on {table.dataset} against what it costs, measured on {where}. Grey: the Pareto front, the "
                "rows that nothing cheaper reaches. Bars: 95 % bootstrap over seeds and users. Costs below "
                f"{', '.join(f'{cost.least:g}' for cost in COSTS)} are drawn there."]
@@ -75,36 +77,62 @@ def front(points: Sequence[tuple[float, float]]) -> list[int]:
 
 @styled()
 def plot(table: ComparisonTable, rows: Sequence[Row], labels: Sequence[str]) -> "Figure":
-    figure = blank(COLUMN, 5.6)
+    figure = blank(width_for(labels, 26), 5.6)
+    title(figure, heading(table))
     panels = figure.subplots(len(COSTS), 1)
     for axes, cost in zip(panels, COSTS, strict=True):
-        points = {place: (max(value, cost.least), row.mean(METRIC)) for place, row in enumerate(rows)
-                  if (value := cost.of(row)) is not None}
-        best = [list(points)[place] for place in front(list(points.values()))]
-        axes.plot([points[place][0] for place in best], [points[place][1] for place in best], color="0.75", linewidth=3,
-                  zorder=0, drawstyle="steps-post", solid_capstyle="round")
+        points = _points(rows, cost)
         for place, (x, y) in points.items():
             low, high = rows[place].metrics[METRIC].interval or (y, y)
-            axes.errorbar(x, y, yerr=[[y - low], [high - y]], color=COLOURS[place % len(COLOURS)], elinewidth=0.7,
-                          marker=MARKERS[place % len(MARKERS)], linestyle="")
-        _logarithmic(axes)
+            axes.errorbar(x, y, yerr=[[y - low], [high - y]], color=colour(place), elinewidth=0.7,
+                          marker=marker(place), linestyle="")
+        if points:
+            steps = [points[place] for place in _best(points)]
+            axes.plot([x for x, _ in steps], [y for _, y in steps], color=FAINT, linewidth=0.9, zorder=0,
+                      drawstyle="steps-post")
+            _logarithmic(axes, [x for x, _ in points.values()])
         axes.set(xlabel=cost.name, ylabel=METRIC)
-        axes.margins(x=0.08)
-    panels[0].set_title(heading(table))
-    for axes, cost in zip(panels, COSTS, strict=True):
-        points = {place: (max(value, cost.least), row.mean(METRIC)) for place, row in enumerate(rows)
-                  if (value := cost.of(row)) is not None}
-        named = points if len(rows) <= ALL_LABELLED else [list(points)[place] for place in front(list(points.values()))]
-        label_points(axes, [(*points[place], labels[place], COLOURS[place % len(COLOURS)]) for place in named])
+    for axes, cost in zip(panels, COSTS, strict=True):  # once the axes have their final size
+        points = _points(rows, cost)
+        named = points if len(rows) <= ALL_LABELLED else _best(points)
+        label_points(axes, [(*points[place], labels[place], colour(place)) for place in named],
+                     _segments(rows, points))
     return figure
 
 
-def _logarithmic(axes: "Axes") -> None:
-    """A tick a power of ten, in plain figures."""
+def _points(rows: Sequence[Row], cost: Cost) -> dict[int, tuple[float, float]]:
+    """(cost, METRIC) of every row that has both, by its place."""
+    return {place: (max(value, cost.least), row.mean(METRIC)) for place, row in enumerate(rows)
+            if (value := cost.of(row)) is not None}
+
+
+def _best(points: dict[int, tuple[float, float]]) -> list[int]:
+    """The keys of the points on the front."""
+    places = list(points)
+    return [places[place] for place in front(list(points.values()))]
+
+
+def _segments(rows: Sequence[Row], points: dict[int, tuple[float, float]]) -> list[Segment]:
+    """The front and the bars, which labels should not cover."""
+    corners = [points[place] for place in _best(points)]
+    found: list[Segment] = []
+    for (x, y), (next_x, next_y) in pairwise(corners):
+        found += [((x, y), (next_x, y)), ((next_x, y), (next_x, next_y))]
+    for place, (x, y) in points.items():
+        low, high = rows[place].metrics[METRIC].interval or (y, y)
+        found.append(((x, low), (x, high)))
+    return found
+
+
+def _logarithmic(axes: "Axes", costs: Sequence[float]) -> None:
+    """Ticks in plain figures: powers of ten, where they are few also twice and five times them."""
     from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
     axes.set_xscale("log")
-    axes.xaxis.set_major_locator(LogLocator(numticks=8))
+    least, most = min(costs) / 1.5, max(costs) * 1.5
+    axes.set_xlim(least, most)
+    few = math.log10(most / least) < 2.5
+    axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if few else (1,), numticks=9))
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: power(value)))
     axes.xaxis.set_minor_formatter(NullFormatter())
 

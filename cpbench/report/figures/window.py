@@ -9,7 +9,7 @@ from cpbench.report.ablation import WINDOWS
 from cpbench.report.figures.bands import band, hit_intervals
 from cpbench.report.figures.labels import file_name, heading
 from cpbench.report.figures.placement import label_ends
-from cpbench.report.figures.style import COLOURS, COLUMN, Drawn, blank, save, styled
+from cpbench.report.figures.style import COLUMN, Drawn, blank, colour, save, styled, title
 from cpbench.report.tables import ComparisonTable, Row
 
 if TYPE_CHECKING:
@@ -56,9 +56,10 @@ def plot(table: ComparisonTable, rows: Sequence[Row]) -> tuple["Figure", str]:
         metric = f"HR@{k}"
         band(axes, number, places, [row.mean(metric) for row in rows], [own.get(metric) for own in intervals])
     axes.set_xticks(places, [_text(row.runs[0].record.config[KEY]) for row in rows])
-    axes.set(xlabel="window hidden in training", ylabel="HR@K", title=heading(table))
+    axes.set(xlabel="window hidden in training", ylabel="HR@K")
+    title(figure, heading(table))
     axes.set_ylim(bottom=0)
-    label_ends(axes, [(places[-1], rows[-1].mean(f"HR@{k}"), f"HR@{k}", COLOURS[number])
+    label_ends(axes, [(places[-1], rows[-1].mean(f"HR@{k}"), f"HR@{k}", colour(number))
                       for number, k in enumerate(cutoffs)])
     return figure, uncertainty
 
