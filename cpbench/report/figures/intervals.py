@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 MOST = 30
 METRICS = ("NDCG@10", "HR@10")
 """The first that the table has."""
+MEANING = {"†": "differs from ■", "≈": "not told apart from ■"}
 
 
 def draw(table: ComparisonTable, folder: Path) -> Drawn | None:
@@ -31,8 +32,10 @@ def draw(table: ComparisonTable, folder: Path) -> Drawn | None:
         caption.append(f"The best {MOST} of {len(ordered)} rows.")
     if not all(row.metrics[metric].interval for row in rows):
         caption.append("Without a bar: no ranks to say how sure it is.")
-    if any(mark(row.differences.get(metric)) for row in rows):
-        caption.append(f"■ is {table.reference}: † differs from it, ≈ is not told apart.")
+    marks = {mark(row.differences.get(metric)) for row in rows}
+    if marks & set(MEANING):
+        caption.append(f"■ is {table.reference}: "
+                       f"{', '.join(f'{each} {text}' for each, text in MEANING.items() if each in marks)}.")
     if any(values(row, metric) for row in rows):
         caption.append("Hollow: published elsewhere.")
     if table.ceiling is not None and metric in table.ceiling.metrics:
@@ -58,7 +61,7 @@ def plot(table: ComparisonTable, rows: Sequence[Row], labels: Sequence[str], met
     told = uses if len(set(uses)) > 1 else [""] * len(rows)  # more information is not a better model
     figure = blank(width_for(labels, 26), 0.8 + (0.28 if any(told) else 0.19) * len(rows))
     axes = figure.subplots()
-    marked = any(mark(row.differences.get(metric)) for row in rows)
+    marks = {mark(row.differences.get(metric)) for row in rows}
     for place, (row, label, information) in enumerate(zip(rows, labels, told, strict=True)):
         estimate, is_reference = row.metrics[metric], row.label == table.reference
         ours = "black" if is_reference else colour(0)
@@ -73,7 +76,7 @@ def plot(table: ComparisonTable, rows: Sequence[Row], labels: Sequence[str], met
         _beside(axes, 0, place, information, "top", color=GREY, fontsize=SMALL)
         _beside(axes, 1, place, f"{number(estimate.mean)} {mark(row.differences.get(metric))}".strip(),
                 "center_baseline")
-        if is_reference and marked:
+        if is_reference and len(rows) > 1:
             axes.axvline(estimate.mean, color=GREY, linewidth=0.7, linestyle=(0, (3, 2)), zorder=0)
     axes.set(ylim=(len(rows) - 0.4, -0.6), yticks=[])
     axes.margins(x=0.06)
@@ -82,7 +85,8 @@ def plot(table: ComparisonTable, rows: Sequence[Row], labels: Sequence[str], met
     axes.set_axisbelow(True)
     title(figure, heading(table))
     notes = [f"{metric}, 95 % interval" + ("   ◇ published" if any(values(row, metric) for row in rows) else "")]
-    figure.supxlabel("\n".join([*notes, *(["† differs from ■   ≈ not told apart"] if marked else [])]))
+    explained = [f"{each} {text}" for each, text in MEANING.items() if each in marks]
+    figure.supxlabel("\n".join([*notes, *(["   ".join(explained)] if explained else [])]))
     return figure
 
 

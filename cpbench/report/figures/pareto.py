@@ -60,7 +60,7 @@ def draw(table: ComparisonTable, folder: Path) -> Drawn | None:
                "rows that nothing cheaper reaches. Bars: 95 % bootstrap over seeds and users. Costs below "
                f"{', '.join(f'{cost.least:g}' for cost in COSTS)} are drawn there."]
     if len(rows) > ALL_LABELLED:
-        caption.append("Named: the rows on a front.")
+        caption.append("Named: the rows on the front.")
     name = file_name("pareto", table)
     return Drawn(name, table.dataset, f"Accuracy against cost: {heading(table)}",
                  " ".join(filter(None, [*caption, shared])), save(plot(table, rows, labels), folder, name))
@@ -84,8 +84,9 @@ def plot(table: ComparisonTable, rows: Sequence[Row], labels: Sequence[str]) -> 
         points = _points(rows, cost)
         for place, (x, y) in points.items():
             low, high = rows[place].metrics[METRIC].interval or (y, y)
-            axes.errorbar(x, y, yerr=[[y - low], [high - y]], color=colour(place), elinewidth=0.7,
-                          marker=marker(place), linestyle="")
+            named = place in _named(points)
+            axes.errorbar(x, y, yerr=[[y - low], [high - y]], color=colour(place) if named else FAINT, elinewidth=0.7,
+                          marker=marker(place) if named else "o", linestyle="", zorder=3 if named else 2)
         if points:
             steps = [points[place] for place in _best(points)]
             axes.plot([x for x, _ in steps], [y for _, y in steps], color=FAINT, linewidth=0.9, zorder=0,
@@ -94,8 +95,7 @@ def plot(table: ComparisonTable, rows: Sequence[Row], labels: Sequence[str]) -> 
         axes.set(xlabel=cost.name, ylabel=METRIC)
     for axes, cost in zip(panels, COSTS, strict=True):  # once the axes have their final size
         points = _points(rows, cost)
-        named = points if len(rows) <= ALL_LABELLED else _best(points)
-        label_points(axes, [(*points[place], labels[place], colour(place)) for place in named],
+        label_points(axes, [(*points[place], labels[place], colour(place)) for place in _named(points)],
                      _segments(rows, points))
     return figure
 
@@ -110,6 +110,10 @@ def _best(points: dict[int, tuple[float, float]]) -> list[int]:
     """The keys of the points on the front."""
     places = list(points)
     return [places[place] for place in front(list(points.values()))]
+
+
+def _named(points: dict[int, tuple[float, float]]) -> list[int]:
+    return list(points) if len(points) <= ALL_LABELLED else _best(points)
 
 
 def _segments(rows: Sequence[Row], points: dict[int, tuple[float, float]]) -> list[Segment]:

@@ -35,14 +35,16 @@ CONTRAST = 4.5
 """Of text against white at the least (WCAG AA)."""
 SETTINGS: Mapping[Any, Any] = {
     "font.family": "DejaVu Sans", "font.size": TEXT, "axes.titlesize": TEXT, "axes.labelsize": TEXT,
-    "figure.titlesize": TEXT, "figure.labelsize": TEXT, "xtick.labelsize": SMALL, "ytick.labelsize": SMALL, "legend.fontsize": SMALL,
-    "legend.frameon": False, "axes.spines.top": False, "axes.spines.right": False, "axes.linewidth": 0.6,
+    "figure.titlesize": TEXT, "figure.labelsize": TEXT,
+    "xtick.labelsize": SMALL, "ytick.labelsize": SMALL, "legend.fontsize": SMALL, "legend.frameon": False,
+    "axes.spines.top": False, "axes.spines.right": False, "axes.linewidth": 0.6,
     "xtick.major.width": 0.6, "ytick.major.width": 0.6, "xtick.major.size": 2.5, "ytick.major.size": 2.5,
-    "xtick.minor.size": 0, "ytick.minor.size": 0, "lines.linewidth": 1.1, "lines.markersize": 3.2,
-    "errorbar.capsize": 1.5, "axes.grid": False, "grid.color": "0.9", "grid.linewidth": 0.5,
-    "figure.facecolor": "white", "savefig.facecolor": "white", "text.parse_math": False, "axes.formatter.use_mathtext":
-    False, "svg.hashsalt": "cpbench", "pdf.fonttype": 42,
-}  # parse_math: "$" in a label is a dollar
+    "xtick.minor.size": 0, "ytick.minor.size": 0,
+    "lines.linewidth": 1.1, "lines.markersize": 3.2, "errorbar.capsize": 1.5,
+    "grid.color": "0.9", "grid.linewidth": 0.5, "figure.facecolor": "white", "savefig.facecolor": "white",
+    "text.parse_math": False,  # "$" in a label is a dollar
+    "axes.formatter.use_mathtext": False, "svg.hashsalt": "cpbench", "pdf.fonttype": 42,
+}
 
 
 class Drawn(NamedTuple):
