@@ -10,7 +10,7 @@ from cpbench.evaluation.metrics import hit_rate
 from cpbench.report.evidence import read_ranks
 from cpbench.report.figures.style import colour, marker
 from cpbench.report.statistics import Sample, intervals, per_user
-from cpbench.report.tables import Row
+from cpbench.report.tables import Estimate, Row
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -59,6 +59,14 @@ def _hits(rows: Sequence[Row], wanted: Mapping[str, tuple[str, int]]) -> list[di
         found.append({name: Sample(per_user(hit_rate(stacked[:, :, columns.index(column)], k), users),
                                    row.deterministic) for name, (column, k) in wanted.items()})
     return found or None
+
+
+def reaches(estimate: Estimate) -> list[list[float]] | None:
+    """How far the interval of `estimate` reaches down and up, as matplotlib's error bars want it."""
+    if estimate.interval is None:
+        return None
+    low, high = estimate.interval  # with few events, the mean itself may lie outside
+    return [[max(estimate.mean - low, 0.0)], [max(high - estimate.mean, 0.0)]]
 
 
 def band(axes: "Axes", number: int, x: Sequence[float], means: Sequence[float],

@@ -5,6 +5,7 @@ from pathlib import Path
 from statistics import fmean
 from typing import TYPE_CHECKING
 
+from cpbench.report.figures.bands import reaches
 from cpbench.report.figures.labels import distinct, file_name, heading
 from cpbench.report.figures.placement import label_points
 from cpbench.report.figures.style import COLUMN, GREY, Drawn, blank, colour, marker, save, styled, title
@@ -69,7 +70,7 @@ def plot(table: ComparisonTable, rows: Sequence[Row], labels: Sequence[str]) -> 
                       markeredgewidth=0.8)
             segments.append(((cc.mean, hr.mean), filtered))
         low, high = hr.interval or (hr.mean, hr.mean)
-        axes.errorbar(cc.mean, hr.mean, xerr=cc.spread, yerr=[[hr.mean - low], [high - hr.mean]], color=colour(number),
+        axes.errorbar(cc.mean, hr.mean, xerr=cc.spread, yerr=reaches(hr), color=colour(number),
                       marker=marker(number), linestyle="", elinewidth=0.7)
         segments.append(((cc.mean, low), (cc.mean, high)))
         points.append((cc.mean, hr.mean, label, colour(number)))

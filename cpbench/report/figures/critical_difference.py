@@ -77,7 +77,8 @@ def ranking(tables: Sequence[ComparisonTable]) -> Ranking | str:
                 f"tables, and there {'is' if len(models) == 1 else 'are'} {len(models)}.")
     measured = np.array([[own[model] for model in models] for _, own in values])  # [N tables, k models]
     ranks = stats.rankdata(-measured, axis=1).mean(axis=0)
-    p_value = float(stats.friedmanchisquare(*measured.T).pvalue)
+    with np.errstate(invalid="ignore"):  # 0 / 0 where all are equal everywhere
+        p_value = float(stats.friedmanchisquare(*measured.T).pvalue)
     order = np.argsort(ranks, kind="stable")
     return Ranking([models[place] for place in order], [float(ranks[place]) for place in order],
                    [table for table, _ in values], 1.0 if math.isnan(p_value) else p_value,

@@ -7,6 +7,7 @@ from pathlib import Path
 from statistics import fmean
 from typing import TYPE_CHECKING, NamedTuple
 
+from cpbench.report.figures.bands import reaches
 from cpbench.report.figures.labels import distinct, file_name, heading, width_for
 from cpbench.report.figures.placement import Segment, label_points
 from cpbench.report.figures.style import FAINT, Drawn, blank, colour, marker, save, styled, title
@@ -83,10 +84,10 @@ def plot(table: ComparisonTable, rows: Sequence[Row], labels: Sequence[str]) -> 
     for axes, cost in zip(panels, COSTS, strict=True):
         points = _points(rows, cost)
         for place, (x, y) in points.items():
-            low, high = rows[place].metrics[METRIC].interval or (y, y)
             named = place in _named(points)
-            axes.errorbar(x, y, yerr=[[y - low], [high - y]], color=colour(place) if named else FAINT, elinewidth=0.7,
-                          marker=marker(place) if named else "o", linestyle="", zorder=3 if named else 2)
+            axes.errorbar(x, y, yerr=reaches(rows[place].metrics[METRIC]), elinewidth=0.7, linestyle="",
+                          color=colour(place) if named else FAINT, marker=marker(place) if named else "o",
+                          zorder=3 if named else 2)
         if points:
             steps = [points[place] for place in _best(points)]
             axes.plot([x for x, _ in steps], [y for _, y in steps], color=FAINT, linewidth=0.9, zorder=0,
