@@ -75,11 +75,9 @@ def label_points(axes: "Axes", points: Sequence[Labelled], segments: Sequence[Se
     Each goes where, of many places around its point, it covers least: labels, points, lines, the frame. One that ends
     up far from its point is tied to it by a hair.
     """
-    from matplotlib.patheffects import withStroke
-
-    halo = [withStroke(linewidth=1.5, foreground="white")]
+    ground = {"boxstyle": "square,pad=0.02", "facecolor": "white", "edgecolor": "none", "alpha": 0.75}
     texts = [axes.annotate(label, (x, y), xytext=(0, 0), textcoords="offset points", va="bottom", color=ink(colour),
-                           fontsize=SMALL, annotation_clip=False, path_effects=halo)
+                           fontsize=SMALL, annotation_clip=False, bbox=ground)
              for x, y, label, colour in points]
     for text in texts:
         text.set_in_layout(False)
