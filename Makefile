@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: setup demo test gates results-check lint bench clean
+.PHONY: setup demo test gates results-check reference readme lint bench clean
 
 setup: .venv/.ready
 
@@ -30,6 +30,12 @@ gates: setup
 
 results-check: setup
 	$(BIN)/cpbench verify --results results/reference
+
+reference: setup  # days on two cores; what is done is skipped
+	$(BIN)/python tools/reference_grid.py
+
+readme: setup
+	$(BIN)/python tools/readme.py
 
 lint: setup
 	$(BIN)/ruff check .

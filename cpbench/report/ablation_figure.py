@@ -1,58 +1,44 @@
-"""The figure of an ablation, as PNG and SVG: the usual protocol and the serving lag side by side."""
+"""The figure of an ablation, in the style of the report's: the usual protocol and the serving lag side by side."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from cpbench.files import atomic_file
 from cpbench.report.ablation import WINDOWS, AblationRow, lag_text
+from cpbench.report.figures.bands import band
+from cpbench.report.figures.style import COLUMN, PAGE, blank, colour, marker, save, styled
+from cpbench.report.figures.style import title as write_title
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#999999", "#F0E442",
-           "#7F3C8D")  # Okabe and Ito's first: told apart by colour-blind readers, and in print by marker
-MARKERS = "osD^vP*Xhd"
 FROM_ZERO = ("tamip", "window", "branches")
 FILTERED = " + hard filter"
 
 
+@styled()
 def draw(name: str, title: str, rows: Sequence[AblationRow], folder: Path,
          gaps: np.ndarray | None = None) -> list[Path]:
-    """Write ``NAME.png`` and ``NAME.svg`` into `folder`; `gaps` are the lags of the data in seconds (for `window`)."""
-    from matplotlib import rc_context
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
+    """Write ``NAME.png``, ``NAME.svg`` and ``NAME.pdf`` into `folder`; `gaps` are the lags of the data in seconds (for
+    `window`)."""
     lags = list(dict.fromkeys(row.lag for row in rows))
-    with rc_context({"font.size": 9, "axes.spines.top": False, "axes.spines.right": False, "svg.hashsalt": "cpbench"}):
-        figure = Figure(figsize=(4.6 * len(lags), 3.6), layout="constrained")
-        FigureCanvasAgg(figure)
-        axes = figure.subplots(1, len(lags), squeeze=False, sharey=True)[0]
-        for axis, lag in zip(axes, lags, strict=True):
-            own = [row for row in rows if row.lag == lag]
-            DRAWN[name](axis, own, gaps)
-            axis.set_title(lag_text(lag))
-        if name in FROM_ZERO:  # set any earlier, it would cut off later panels
-            axes[0].set_ylim(0, axes[0].get_ylim()[1])
-        if name == "cgsa":  # too many rows to leave room among the points
-            figure.set_figwidth(figure.get_figwidth() + 2.2)
-            figure.legend(*axes[0].get_legend_handles_labels(), loc="outside right upper", frameon=False, fontsize=8)
-        else:
-            axes[0].legend(frameon=False, fontsize=8)
-        figure.suptitle(title.replace("$", ""))  # "$" would start a formula
-        paths = [folder / f"{name}.{form}" for form in ("png", "svg")]
-        for path in paths:
-            with atomic_file(path) as temporary:
-                figure.savefig(temporary, format=path.suffix[1:], dpi=150, metadata=_undated(path.suffix))
-    return paths
-
-
-def _undated(suffix: str) -> Mapping[str, Any]:
-    """The same figure is the same file."""
-    return {"Date": None} if suffix == ".svg" else {"Software": None}
+    figure = blank(COLUMN if len(lags) == 1 else PAGE / 2 * len(lags), 2.9)
+    axes = figure.subplots(1, len(lags), squeeze=False, sharey=True)[0]
+    for axis, lag in zip(axes, lags, strict=True):
+        own = [row for row in rows if row.lag == lag]
+        DRAWN[name](axis, own, gaps)
+        axis.set_title(lag_text(lag))
+    if name in FROM_ZERO:  # set any earlier, it would cut off later panels
+        axes[0].set_ylim(0, axes[0].get_ylim()[1])
+    if name == "cgsa":  # too many rows to leave room among the points
+        figure.set_figwidth(figure.get_figwidth() + 1.9)
+        figure.legend(*axes[0].get_legend_handles_labels(), loc="outside right upper")
+    else:
+        axes[0].legend()
+    write_title(figure, title)
+    return save(figure, folder, name)
 
 
 def _horizon(axis: "Axes", rows: Sequence[AblationRow], gaps: np.ndarray | None) -> None:
@@ -66,8 +52,8 @@ def _window(axis: "Axes", rows: Sequence[AblationRow], gaps: np.ndarray | None) 
     for number, metric in enumerate(("HR@10", "HR@20", "HR@50")):
         means = [row.metrics[metric].mean for row in rows]
         spreads = [row.metrics[metric].spread or 0.0 for row in rows]
-        axis.errorbar(range(len(rows)), means, yerr=spreads, color=COLOURS[number], marker=MARKERS[number],
-                      capsize=2, label=metric)
+        axis.errorbar(range(len(rows)), means, yerr=spreads, color=colour(number), marker=marker(number),
+                      label=metric)
     axis.set_xticks(range(len(rows)), [row.label for row in rows])
     axis.set(xlabel="window hidden in training", ylabel="HR@K")
     if gaps is not None and len(gaps):
@@ -91,7 +77,7 @@ def _tradeoff(axis: "Axes", rows: Sequence[AblationRow], gaps: np.ndarray | None
             number = methods.index(row.label.removesuffix(FILTERED))
             axis.errorbar(row.metrics["CC@10"].mean, row.metrics["HR@10"].mean,
                           xerr=row.metrics["CC@10"].spread, yerr=row.metrics["HR@10"].spread,
-                          color=COLOURS[number % len(COLOURS)], marker=MARKERS[number % len(MARKERS)], linestyle="",
+                          color=colour(number), marker=marker(number), linestyle="",
                           markerfacecolor="none" if row.label.endswith(FILTERED) else None, label=row.label)
     axis.set(xlabel="CC@10: share of the list that obeys", ylabel="HR@10 under the condition")
 
@@ -107,12 +93,9 @@ def _diversity(axis: "Axes", rows: Sequence[AblationRow], gaps: np.ndarray | Non
 
 
 def _band(axis: "Axes", number: int, row: AblationRow, places: Sequence[int], names: Sequence[str]) -> None:
-    means = np.array([row.metrics[name].mean for name in names])
-    spreads = np.array([row.metrics[name].spread or 0.0 for name in names])
-    axis.plot(places, means, color=COLOURS[number % len(COLOURS)], marker=MARKERS[number % len(MARKERS)],
-              markersize=4, label=row.label)
-    axis.fill_between(places, means - spreads, means + spreads, color=COLOURS[number % len(COLOURS)], alpha=0.15,
-                      linewidth=0)
+    estimates = [row.metrics[name] for name in names]
+    bounds = [(each.mean - (each.spread or 0.0), each.mean + (each.spread or 0.0)) for each in estimates]
+    band(axis, number, places, [each.mean for each in estimates], bounds, label=row.label)
 
 
 DRAWN = {"tamip": _horizon, "window": _window, "branches": _branches, "cgsa": _tradeoff, "instructions": _diversity}

@@ -24,7 +24,8 @@ def test_it_writes_table_and_figure_and_is_resumable(home):
     document = json.loads(first.stdout)
     assert [row["variant"] for row in document["rows"]] == ["K = 1", "K = 2", "K = 3", "K = 4"]
     folder = home / "r" / "ablations" / "branches" / "tiny"
-    assert sorted(path.name for path in folder.iterdir()) == ["branches.png", "branches.svg", "table.json", "table.md"]
+    assert sorted(path.name for path in folder.iterdir()) == [
+        "branches.pdf", "branches.png", "branches.svg", "table.json", "table.md"]
     assert (folder / "table.md").read_text().startswith("# branches on tiny")
     second = cpbench(home, *arguments)
     assert "already done, skipped" in second.stderr and "epoch 1/1" not in second.stderr

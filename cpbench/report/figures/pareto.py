@@ -1,0 +1,150 @@
+"""Accuracy against cost, and the front of rows that nothing cheaper beats."""
+
+import math
+from collections.abc import Callable, Sequence
+from itertools import pairwise
+from pathlib import Path
+from statistics import fmean
+from typing import TYPE_CHECKING, NamedTuple
+
+from cpbench.report.figures.bands import reaches
+from cpbench.report.figures.labels import distinct, file_name, heading, width_for
+from cpbench.report.figures.placement import Segment, label_points
+from cpbench.report.figures.style import FAINT, Drawn, blank, colour, marker, save, styled, title
+from cpbench.report.tables import ComparisonTable, Row
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+METRIC = "NDCG@10"
+ALL_LABELLED = 10  # with more rows, only those on a front have a label
+
+
+class Cost(NamedTuple):
+    name: str
+    of: Callable[[Row], float | None]
+    least: float
+    """What is less is drawn here: a logarithm knows no zero, and clocks no microseconds."""
+
+
+def seconds(row: Row) -> float | None:
+    """Of training, mean over seeds."""
+    return row.fit_seconds
+
+
+def milliseconds_a_user(row: Row) -> float | None:
+    """Of ranking the whole catalogue, with the metrics; mean over seeds."""
+    found = [1000 * run.record.cost.evaluate_seconds / events for run in row.runs
+             if (events := run.record.notes.get("events"))]
+    return fmean(found) if found else None
+
+
+def parameters(row: Row) -> float | None:
+    return float(row.parameters)
+
+
+COSTS = (Cost("training, seconds", seconds, 0.01), Cost("ranking, milliseconds a user", milliseconds_a_user, 0.001),
+         Cost("learned parameters", parameters, 1.0))
+
+
+def draw(table: ComparisonTable, folder: Path) -> Drawn | None:
+    """NDCG@10 against each cost. None where there are no two rows to compare."""
+    rows = [row for row in table.rows if METRIC in row.metrics]
+    if len(rows) < 2:
+        return None
+    labels, shared = distinct(rows)
+    machines = {(run.record.machine.cpu, run.record.machine.threads, run.record.machine.device)
+                for row in rows for run in row.runs}
+    where = "one kind of machine" if len(machines) <= 1 else f"{len(machines)} kinds of machine (compare with care)"
+    caption = [f"{METRIC} on {table.dataset} against what it costs, measured on {where}. Grey: the Pareto front, the "
+               "rows that nothing cheaper reaches. Bars: 95 % bootstrap over seeds and users. Costs below "
+               f"{', '.join(f'{cost.least:g}' for cost in COSTS)} are drawn there."]
+    if len(rows) > ALL_LABELLED:
+        caption.append("Named: the rows on the front.")
+    name = file_name("pareto", table)
+    return Drawn(name, table.dataset, f"Accuracy against cost: {heading(table)}",
+                 " ".join(filter(None, [*caption, shared])), save(plot(table, rows, labels), folder, name))
+
+
+def front(points: Sequence[tuple[float, float]]) -> list[int]:
+    """Places of the (cost, value) that no other beats at the same or less cost, by cost."""
+    found: list[int] = []
+    for place in sorted(range(len(points)), key=lambda place: (points[place][0], -points[place][1])):
+        if not found or points[place][1] > points[found[-1]][1]:
+            found.append(place)
+    return found
+
+
+@styled()
+def plot(table: ComparisonTable, rows: Sequence[Row], labels: Sequence[str]) -> "Figure":
+    figure = blank(width_for(labels, 26), 5.6)
+    title(figure, heading(table))
+    panels = figure.subplots(len(COSTS), 1)
+    for axes, cost in zip(panels, COSTS, strict=True):
+        points = _points(rows, cost)
+        for place, (x, y) in points.items():
+            named = place in _named(points)
+            axes.errorbar(x, y, yerr=reaches(rows[place].metrics[METRIC]), elinewidth=0.7, linestyle="",
+                          color=colour(place) if named else FAINT, marker=marker(place) if named else "o",
+                          zorder=3 if named else 2)
+        if points:
+            steps = [points[place] for place in _best(points)]
+            axes.plot([x for x, _ in steps], [y for _, y in steps], color=FAINT, linewidth=0.9, zorder=0,
+                      drawstyle="steps-post")
+            _logarithmic(axes, [x for x, _ in points.values()])
+        axes.set(xlabel=cost.name, ylabel=METRIC)
+    for axes, cost in zip(panels, COSTS, strict=True):  # once the axes have their final size
+        points = _points(rows, cost)
+        label_points(axes, [(*points[place], labels[place], colour(place)) for place in _named(points)],
+                     _segments(rows, points))
+    return figure
+
+
+def _points(rows: Sequence[Row], cost: Cost) -> dict[int, tuple[float, float]]:
+    """(cost, METRIC) of every row that has both, by its place."""
+    return {place: (max(value, cost.least), row.mean(METRIC)) for place, row in enumerate(rows)
+            if (value := cost.of(row)) is not None}
+
+
+def _best(points: dict[int, tuple[float, float]]) -> list[int]:
+    """The keys of the points on the front."""
+    places = list(points)
+    return [places[place] for place in front(list(points.values()))]
+
+
+def _named(points: dict[int, tuple[float, float]]) -> list[int]:
+    return list(points) if len(points) <= ALL_LABELLED else _best(points)
+
+
+def _segments(rows: Sequence[Row], points: dict[int, tuple[float, float]]) -> list[Segment]:
+    """The front and the bars, which labels should not cover."""
+    corners = [points[place] for place in _best(points)]
+    found: list[Segment] = []
+    for (x, y), (next_x, next_y) in pairwise(corners):
+        found += [((x, y), (next_x, y)), ((next_x, y), (next_x, next_y))]
+    for place, (x, y) in points.items():
+        low, high = rows[place].metrics[METRIC].interval or (y, y)
+        found.append(((x, low), (x, high)))
+    return found
+
+
+def _logarithmic(axes: "Axes", costs: Sequence[float]) -> None:
+    """Ticks in plain figures: powers of ten, where they are few also twice and five times them."""
+    from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+
+    axes.set_xscale("log")
+    least, most = min(costs) / 1.5, max(costs) * 1.5
+    axes.set_xlim(least, most)
+    few = math.log10(most / least) < 2.5
+    axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if few else (1,), numticks=9))
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: power(value)))
+    axes.xaxis.set_minor_formatter(NullFormatter())
+
+
+def power(value: float) -> str:
+    """``0.01``, ``100``, ``10 k``, ``1 M``."""
+    for limit, unit in ((1e9, " G"), (1e6, " M"), (1e3, " k")):
+        if value >= limit:
+            return f"{value / limit:g}{unit}"
+    return f"{value:g}"
