@@ -14,7 +14,7 @@ from scipy import stats
 
 CONFIDENCE = 0.95
 RESAMPLES = 1000
-CHUNK = 100  # resamples held at once: 100 x 36,000 users x 4 bytes
+CHUNK = 50  # resamples held at once: 50 x 36,000 users x 8 bytes
 
 
 @dataclass(frozen=True)
@@ -72,11 +72,11 @@ def intervals(samples: Sequence[Sample], seed: int = 0) -> list[tuple[float, flo
     """
     generator = np.random.default_rng(seed)
     n_users = samples[0].values.shape[1]
-    stacked = np.concatenate([sample.values for sample in samples]).astype(np.float32).T
+    stacked = np.concatenate([sample.values for sample in samples]).T
     means = np.empty((RESAMPLES, stacked.shape[1]))
     for first in range(0, RESAMPLES, CHUNK):
         drawn = np.stack([np.bincount(generator.integers(n_users, size=n_users), minlength=n_users)
-                          for _ in range(min(CHUNK, RESAMPLES - first))]).astype(np.float32)
+                          for _ in range(min(CHUNK, RESAMPLES - first))]).astype(np.float64)
         means[first:first + len(drawn)] = drawn @ stacked / n_users
     found, start = [], 0
     for sample in samples:

@@ -129,10 +129,12 @@ class ComparisonTable:
 
 def comparison_tables(runs: Iterable[Run]) -> tuple[list[ComparisonTable], list[str]]:
     """All tables, by dataset and protocol, and warnings that say why some runs are not in one table."""
-    groups: dict[tuple[str, str, str], list[Run]] = {}
+    groups: dict[tuple[Any, ...], list[Run]] = {}
     for run in runs:
-        record = run.record
-        key = (record.dataset, record.protocol.model_dump_json(), record.dataset_fingerprint)
+        record, protocol = run.record, run.record.protocol
+        # the plainest protocol first
+        key = (record.dataset, protocol.condition is not None, protocol.horizon, protocol.split, protocol.serving_lag,
+               protocol.model_dump_json(), record.dataset_fingerprint)
         groups.setdefault(key, []).append(run)
     tables, warnings = [], []
     for key in sorted(groups):
