@@ -136,8 +136,8 @@ def _segments(rows: Sequence[Row], points: dict[int, tuple[float, float]]) -> li
     for (x, y), (next_x, next_y) in pairwise(corners):
         found += [((x, y), (next_x, y)), ((next_x, y), (next_x, next_y))]
     for place, (x, y) in points.items():
-        low, high = rows[place].metrics[METRIC].interval or (y, y)
-        found.append(((x, low), (x, high)))
+        (down,), (up,) = reaches(rows[place].metrics[METRIC]) or ([0.0], [0.0])
+        found.append(((x, y - down), (x, y + up)))
     return found
 
 

@@ -1,5 +1,7 @@
 """Each figure shows the numbers of the records, under their names."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -50,6 +52,17 @@ def test_intervals_are_those_of_the_table(made, tmp_path):
     assert written(drawn) == written(intervals.draw(made, tmp_path / "again"))
     assert drawn.name == "intervals-tiny-leave-one-out" and "bootstrap over seeds and users" in drawn.caption
     assert "■ is sasrec (tuned)" in drawn.caption
+
+
+def test_the_last_digits_of_an_interval_change_no_file(made, tmp_path):
+    def nudged(row):
+        metrics = {name: replace(each, interval=each.interval and tuple(end + 1e-15 for end in each.interval))
+                   for name, each in row.metrics.items()}
+        return replace(row, metrics=metrics)
+
+    other = replace(made, rows=[nudged(row) for row in made.rows])
+    for figure in (intervals, pareto):
+        assert written(figure.draw(made, tmp_path / "a")) == written(figure.draw(other, tmp_path / "b"))
 
 
 def test_published_values_are_hollow(tmp_path):
