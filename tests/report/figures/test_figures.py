@@ -56,7 +56,7 @@ def test_intervals_are_those_of_the_table(made, tmp_path):
 
 def test_the_last_digits_of_an_interval_change_no_file(made, tmp_path):
     def nudged(row):
-        metrics = {name: replace(each, interval=each.interval and tuple(end + 1e-15 for end in each.interval))
+        metrics = {name: replace(each, interval=each.interval and tuple(end + 1e-11 for end in each.interval))
                    for name, each in row.metrics.items()}
         return replace(row, metrics=metrics)
 
