@@ -31,7 +31,7 @@ def hit_intervals(rows: Sequence[Row], wanted: Mapping[str, tuple[str, int]]) ->
         samples = [(place, name, sample) for place, own in enumerate(measured) for name, sample in own.items()]
         found: list[dict[str, Interval]] = [{} for _ in rows]
         for (place, name, _), interval in zip(samples, intervals([each for *_, each in samples]), strict=True):
-            found[place][name] = interval
+            found[place][name] = rounded(interval[0]), rounded(interval[1])
         return found, BOOTSTRAPPED
     return [{name: (estimate.mean - estimate.spread, estimate.mean + estimate.spread) for name in wanted
              if (estimate := row.metrics.get(name)) is not None and estimate.spread is not None}
@@ -66,7 +66,12 @@ def reaches(estimate: Estimate) -> list[list[float]] | None:
     if estimate.interval is None:
         return None
     low, high = estimate.interval  # with few events, the mean itself may lie outside
-    return [[max(estimate.mean - low, 0.0)], [max(high - estimate.mean, 0.0)]]
+    return [[max(rounded(estimate.mean - low), 0.0)], [max(rounded(high - estimate.mean), 0.0)]]
+
+
+def rounded(value: float) -> float:
+    """Without the last digits, in which one number of threads or machine differs from another: files must not."""
+    return round(value, 9)
 
 
 def band(axes: "Axes", number: int, x: Sequence[float], means: Sequence[float],

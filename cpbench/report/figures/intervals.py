@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from cpbench.report.figures.bands import rounded
 from cpbench.report.figures.labels import distinct, file_name, heading, width_for
 from cpbench.report.figures.style import GREY, SMALL, Drawn, blank, colour, save, styled, title
 from cpbench.report.significance import mark
@@ -66,7 +67,8 @@ def plot(table: ComparisonTable, rows: Sequence[Row], labels: Sequence[str], met
         estimate, is_reference = row.metrics[metric], row.label == table.reference
         ours = "black" if is_reference else colour(0)
         if estimate.interval is not None:
-            axes.plot(estimate.interval, [place, place], color=ours, linewidth=3, alpha=0.4, solid_capstyle="butt")
+            axes.plot([rounded(end) for end in estimate.interval], [place, place], color=ours, linewidth=3, alpha=0.4,
+                      solid_capstyle="butt")
         axes.plot([estimate.mean], [place], marker="s" if is_reference else "o", color=ours, linestyle="",
                   markersize=3.5)
         theirs = values(row, metric)

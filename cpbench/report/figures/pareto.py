@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from cpbench.report.figures.bands import reaches
 from cpbench.report.figures.labels import distinct, file_name, heading, width_for
-from cpbench.report.figures.placement import Segment, label_points
+from cpbench.report.figures.placement import Segment, crowded, label_points
 from cpbench.report.figures.style import FAINT, Drawn, blank, colour, marker, save, styled, title
 from cpbench.report.tables import ComparisonTable, Row
 
@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 METRIC = "NDCG@10"
-ALL_LABELLED = 10  # with more rows, only those on a front have a label
 
 
 class Cost(NamedTuple):
@@ -59,9 +58,8 @@ def draw(table: ComparisonTable, folder: Path) -> Drawn | None:
     where = "one kind of machine" if len(machines) <= 1 else f"{len(machines)} kinds of machine (compare with care)"
     caption = [f"{METRIC} on {table.dataset} against what it costs, measured on {where}. Grey: the Pareto front, the "
                "rows that nothing cheaper reaches. Bars: 95 % bootstrap over seeds and users. Costs below "
-               f"{', '.join(f'{cost.least:g}' for cost in COSTS)} are drawn there."]
-    if len(rows) > ALL_LABELLED:
-        caption.append("Named: the rows on the front.")
+               f"{', '.join(f'{cost.least:g}' for cost in COSTS)} are drawn there. Where names have no room for all, "
+               "only the front has them."]
     name = file_name("pareto", table)
     return Drawn(name, table.dataset, f"Accuracy against cost: {heading(table)}",
                  " ".join(filter(None, [*caption, shared])), save(plot(table, rows, labels), folder, name))
@@ -81,24 +79,42 @@ def plot(table: ComparisonTable, rows: Sequence[Row], labels: Sequence[str]) -> 
     figure = blank(width_for(labels, 26), 5.6)
     title(figure, heading(table))
     panels = figure.subplots(len(COSTS), 1)
+    drawn = []
     for axes, cost in zip(panels, COSTS, strict=True):
         points = _points(rows, cost)
-        for place, (x, y) in points.items():
-            named = place in _named(points)
-            axes.errorbar(x, y, yerr=reaches(rows[place].metrics[METRIC]), elinewidth=0.7, linestyle="",
-                          color=colour(place) if named else FAINT, marker=marker(place) if named else "o",
-                          zorder=3 if named else 2)
+        drawn.append({place: axes.errorbar(x, y, yerr=reaches(rows[place].metrics[METRIC]), color=colour(place),
+                                           marker=marker(place), linestyle="", elinewidth=0.7)
+                      for place, (x, y) in points.items()})
         if points:
             steps = [points[place] for place in _best(points)]
             axes.plot([x for x, _ in steps], [y for _, y in steps], color=FAINT, linewidth=0.9, zorder=0,
                       drawstyle="steps-post")
             _logarithmic(axes, [x for x, _ in points.values()])
         axes.set(xlabel=cost.name, ylabel=METRIC)
-    for axes, cost in zip(panels, COSTS, strict=True):  # once the axes have their final size
+    for axes, cost, marks in zip(panels, COSTS, drawn, strict=True):  # once the axes have their final size
         points = _points(rows, cost)
-        label_points(axes, [(*points[place], labels[place], colour(place)) for place in _named(points)],
-                     _segments(rows, points))
+        if not _labelled(axes, rows, labels, points, list(points)):
+            best = _best(points)
+            for place in set(points) - set(best):
+                marks[place].lines[0].set(color=FAINT, marker="o", zorder=1)
+                for part in [*marks[place].lines[1], *marks[place].lines[2]]:
+                    part.set(color=FAINT, zorder=1)
+                for cap in marks[place].lines[1]:
+                    cap.set(markeredgecolor=FAINT)
+            _labelled(axes, rows, labels, points, best)
     return figure
+
+
+def _labelled(axes: "Axes", rows: Sequence[Row], labels: Sequence[str], points: dict[int, tuple[float, float]],
+              named: Sequence[int]) -> bool:
+    """Label the points `named`; where they are all and there is no room for so many, leave all without and say so."""
+    segments = _segments(rows, points)
+    texts = label_points(axes, [(*points[place], labels[place], colour(place)) for place in named], segments)
+    if len(named) == len(points) and crowded(axes, texts, segments):
+        for text in list(axes.texts):
+            text.remove()
+        return False
+    return True
 
 
 def _points(rows: Sequence[Row], cost: Cost) -> dict[int, tuple[float, float]]:
@@ -113,10 +129,6 @@ def _best(points: dict[int, tuple[float, float]]) -> list[int]:
     return [places[place] for place in front(list(points.values()))]
 
 
-def _named(points: dict[int, tuple[float, float]]) -> list[int]:
-    return list(points) if len(points) <= ALL_LABELLED else _best(points)
-
-
 def _segments(rows: Sequence[Row], points: dict[int, tuple[float, float]]) -> list[Segment]:
     """The front and the bars, which labels should not cover."""
     corners = [points[place] for place in _best(points)]
@@ -124,22 +136,30 @@ def _segments(rows: Sequence[Row], points: dict[int, tuple[float, float]]) -> li
     for (x, y), (next_x, next_y) in pairwise(corners):
         found += [((x, y), (next_x, y)), ((next_x, y), (next_x, next_y))]
     for place, (x, y) in points.items():
-        low, high = rows[place].metrics[METRIC].interval or (y, y)
-        found.append(((x, low), (x, high)))
+        (down,), (up,) = reaches(rows[place].metrics[METRIC]) or ([0.0], [0.0])
+        found.append(((x, y - down), (x, y + up)))
     return found
 
 
 def _logarithmic(axes: "Axes", costs: Sequence[float]) -> None:
-    """Ticks in plain figures: powers of ten, where they are few also twice and five times them."""
-    from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+    """As many ticks, at plain figures, as there is room for."""
+    from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
     axes.set_xscale("log")
     least, most = min(costs) / 1.5, max(costs) * 1.5
     axes.set_xlim(least, most)
-    few = math.log10(most / least) < 2.5
-    axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if few else (1,), numticks=9))
+    axes.xaxis.set_major_locator(FixedLocator(ticks(least, most)))
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: power(value)))
-    axes.xaxis.set_minor_formatter(NullFormatter())
+    axes.xaxis.set_minor_locator(NullLocator())
+
+
+def ticks(least: float, most: float) -> list[float]:
+    """Powers of ten within, and the fewer decades there are, the more multiples of them."""
+    decades = math.log10(most / least)
+    steps = (1, 1.5, 2, 3, 4, 5, 7) if decades < 0.8 else (1, 2, 5) if decades < 2 else (1,)
+    every = max(1, round(decades / 8))
+    return [value for power_of_ten in range(math.floor(math.log10(least)), math.ceil(math.log10(most)) + 1)
+            for step in steps if power_of_ten % every == 0 and least <= (value := step * 10.0**power_of_ten) <= most]
 
 
 def power(value: float) -> str:

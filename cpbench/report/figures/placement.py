@@ -86,9 +86,8 @@ def label_points(axes: "Axes", points: Sequence[Labelled], segments: Sequence[Se
     frame = np.array([axes.bbox.x0, axes.bbox.y0, axes.bbox.x1, axes.bbox.y1])
     at = [axes.transData.transform((x, y)) for x, y, *_ in points]
     fixed: list[Box] = [_around(x, y, 2.5 * point) for x, y in at]
-    for one, other in segments:
-        begin, end = axes.transData.transform([one, other])
-        fixed += [_around(x, y, point) for x, y in np.linspace(begin, end, 30)]
+    for segment in segments:
+        fixed += [_around(x, y, point) for x, y in _along(axes, segment)]
     sizes = [text.get_window_extent() for text in texts]
     chosen: list[Box | None] = [None] * len(texts)
     for number in 2 * list(range(len(texts))):  # once more, when all others have their places
@@ -106,6 +105,25 @@ def label_points(axes: "Axes", points: Sequence[Labelled], segments: Sequence[Se
         if np.hypot(near[0] - x, near[1] - y) > 1.6 * GAP * point:
             _hair(axes, text.xy, text, ((near[0] - box[0]) / (box[2] - box[0]), (near[1] - box[1]) / (box[3] - box[1])))
     return texts
+
+
+def crowded(axes: "Axes", texts: Sequence["Annotation"], segments: Sequence[Segment]) -> bool:
+    """Whether labels of points overlap, one covers the point of another, or lines run through more than a third."""
+    boxes = [text.get_window_extent() for text in texts]
+    if any(one.overlaps(other) for place, one in enumerate(boxes) for other in boxes[:place]):
+        return True
+    at = [axes.transData.transform(text.xy) for text in texts]
+    if any(box.contains(*point) for place, box in enumerate(boxes) for other, point in enumerate(at) if other != place):
+        return True
+    lines = np.concatenate([_along(axes, segment) for segment in segments]) if segments else np.empty((0, 2))
+    crossed = sum(any(box.contains(*point) for point in lines) for box in boxes)
+    return crossed > len(texts) / 3
+
+
+def _along(axes: "Axes", segment: Segment) -> np.ndarray:
+    """30 places along `segment`, in pixels."""
+    begin, end = axes.transData.transform(list(segment))
+    return np.linspace(begin, end, 30)
 
 
 def _laid_out(axes: "Axes") -> "Figure":

@@ -7,7 +7,7 @@ Nothing of the machine enters a file: no date, no user's matplotlibrc, no random
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from textwrap import fill
+from textwrap import wrap
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from cpbench.files import atomic_file
@@ -110,8 +110,10 @@ def blank(width: float, height: float) -> "Figure":
 
 
 def title(figure: "Figure", text: str) -> None:
-    """Over the whole figure, on as many lines as it needs."""
-    figure.suptitle(fill(text, int(figure.get_figwidth() * 15)))
+    """Over the whole figure, on as many lines as it needs; the figure grows by those after the first."""
+    lines = wrap(text, int(figure.get_figwidth() * 16.5))
+    figure.set_figheight(figure.get_figheight() + 0.13 * (len(lines) - 1))
+    figure.suptitle("\n".join(lines))
 
 
 @styled()

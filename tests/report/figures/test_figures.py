@@ -1,12 +1,17 @@
 """Each figure shows the numbers of the records, under their names."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from cpbench.data.protocol import Protocol
 from cpbench.report.figures import conditioning, horizon, intervals, learning_curves, pareto, window
 from cpbench.report.figures.all import draw_all
 from cpbench.report.figures.bands import BOOTSTRAPPED, OVER_SEEDS, hit_intervals, reaches
+from cpbench.report.figures.style import FAINT
 from cpbench.report.tables import Estimate
 from tests.report.figures.made import run, setting, tables, texts, written
 from tests.report.records import record
@@ -47,6 +52,17 @@ def test_intervals_are_those_of_the_table(made, tmp_path):
     assert written(drawn) == written(intervals.draw(made, tmp_path / "again"))
     assert drawn.name == "intervals-tiny-leave-one-out" and "bootstrap over seeds and users" in drawn.caption
     assert "■ is sasrec (tuned)" in drawn.caption
+
+
+def test_the_last_digits_of_an_interval_change_no_file(made, tmp_path):
+    def nudged(row):
+        metrics = {name: replace(each, interval=each.interval and tuple(end + 1e-11 for end in each.interval))
+                   for name, each in row.metrics.items()}
+        return replace(row, metrics=metrics)
+
+    other = replace(made, rows=[nudged(row) for row in made.rows])
+    for figure in (intervals, pareto):
+        assert written(figure.draw(made, tmp_path / "a")) == written(figure.draw(other, tmp_path / "b"))
 
 
 def test_published_values_are_hollow(tmp_path):
@@ -183,6 +199,27 @@ def test_pareto_places_every_row_and_draws_the_front(made, tmp_path):
 def test_the_front_is_what_nothing_cheaper_reaches():
     assert pareto.front([(3, 0.5), (1, 0.2), (2, 0.1), (2, 0.4), (4, 0.5), (1, 0.1)]) == [1, 3, 0]
     assert [pareto.power(value) for value in (0.01, 1, 500, 2e4, 1e6)] == ["0.01", "1", "500", "20 k", "1 M"]
+
+
+@given(st.floats(-4, 8), st.floats(0.3, 9))
+def test_an_axis_of_costs_has_a_few_plain_ticks(start, decades):
+    least, most = 10**start, 10 ** (start + decades)
+    found = pareto.ticks(least, most)
+    assert 1 <= len(found) <= 10 or decades < 0.5
+    assert all(least <= tick <= most for tick in found) and found == sorted(set(found))
+
+
+def test_where_names_have_no_room_only_the_front_has_them(tmp_path):
+    cost = record().cost.model_dump()
+    (table,) = tables([run(tmp_path, record(f"a-rather-long-name-{number}",
+                                            cost=cost | {"fit_seconds": 10 + number / 100}), 1 + number / 1000)
+                       for number in range(14)])
+    labels = [row.model for row in table.rows]
+    fit = pareto.plot(table, table.rows, labels).axes[0]
+    best = pareto.front([(row.fit_seconds, row.mean("NDCG@10")) for row in table.rows])
+    assert {text.get_text() for text in fit.texts if text.get_text()} == {labels[place] for place in best}
+    grey = [line for line in fit.lines if line.get_color() == FAINT and line.get_marker() == "o"]
+    assert len(grey) == len(table.rows) - len(best)
 
 
 def test_nothing_is_drawn_without_data(tmp_path):
