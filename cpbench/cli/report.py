@@ -44,6 +44,7 @@ def command(
     from cpbench.cli.console import Output
     from cpbench.errors import UsageError, unknown
     from cpbench.report.collect import collect, only
+    from cpbench.report.figures.critical_difference import why_not
     from cpbench.report.publish import FILES, as_text, publish
     from cpbench.report.significance import with_statistics
     from cpbench.report.tables import comparison_tables
@@ -51,7 +52,7 @@ def command(
 
     if form is not None and form not in FORMATS:
         raise unknown("format", form, FORMATS)
-    if as_json and form not in (None, "terminal", "json"):
+    if as_json and out is None and form not in (None, "terminal", "json"):
         raise UsageError(f"--json and --format {form} contradict each other: give one of them")
     if out is not None and form == "terminal":
         raise UsageError("--out writes files, and a terminal is none: give another --format, or none for all")
@@ -63,6 +64,8 @@ def command(
     warnings = [*unreadable, *separate, *unsupported]
     for warning in warnings:
         output.warn(warning)
+    if (out is not None or form == "html") and (reason := why_not(tables)):
+        output.note(reason)
     if out is not None:
         paths = publish(tuple(FILES) if form is None else (form,), tables, warnings, results, out)
         output.result({"files": [str(path) for path in paths]}, "\n".join(map(str, paths)))

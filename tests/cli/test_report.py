@@ -41,3 +41,43 @@ def test_bad_usage_is_one_sentence_and_status_2(tmp_path, results, arguments, se
     done = cpbench(tmp_path, "report", *arguments)
     assert done.returncode == 2 and done.stdout == ""
     assert done.stderr.count("\n") == 1 and sentence in done.stderr
+
+
+def test_a_folder_with_everything(tmp_path, results):
+    done = cpbench(tmp_path, "report", "--out", "made", "--reference", "ease")
+    assert done.returncode == 0, done.stderr
+    assert "no critical difference diagram" in done.stderr.lower()
+    files = done.stdout.split()
+    made = tmp_path / "made"
+    assert {path.name for path in made.iterdir()} == {"report.md", "report.csv", "report.json", "report.tex",
+                                                      "report.html", "figures"}
+    assert {path.suffix for path in (made / "figures").iterdir()} == {".png", ".svg", ".pdf"}
+    assert len(files) == 5 + len(list((made / "figures").iterdir()))
+    page = (made / "report.html").read_text()
+    assert "data:image/svg+xml;base64," in page and "../results/tiny/" in page
+    one = cpbench(tmp_path, "report", "--out", "one", "--format", "latex", "--json")
+    assert json.loads(one.stdout)["files"][0] == "one/report.tex" and not (tmp_path / "one" / "report.md").exists()
+
+
+@pytest.mark.parametrize(("arguments", "sentence"), [
+    (("--reference", "eese"), "unknown reference model 'eese'; did you mean 'ease'"),
+    (("--model", "sasrek"), "unknown model among these runs 'sasrek'; did you mean 'sasrec' or 'ease'?"),
+    (("--out", "made", "--format", "terminal"), "--out writes files, and a terminal is none"),
+    (("--out", "results/tiny/file"), "cannot write"),
+])
+def test_bad_usage_of_the_newer_options(tmp_path, results, arguments, sentence):
+    (results / "tiny" / "file").write_text("")
+    done = cpbench(tmp_path, "report", *arguments)
+    assert done.returncode in (1, 2) and "Traceback" not in done.stderr and sentence in done.stderr
+
+
+def test_runs_with_settings_made_by_hand_can_be_left_out(tmp_path, results):
+    store(results, record("sasrec", 3, 0.9, config={"width": 32, "loss": "bce"},
+                          config_sources={"width": "--set", "loss": "default"}), "tuned-seed3-abc")
+
+    def recipes(*arguments: str) -> list[str]:
+        document = json.loads(cpbench(tmp_path, "report", "--json", *arguments).stdout)
+        return [row["recipe"] for row in document["tables"][0]["rows"]]
+
+    assert recipes("--recipes-only", "--model", "sasrec") == ["tuned"]
+    assert recipes() == ["tuned, width=32", "tuned", "tuned"]
