@@ -165,8 +165,8 @@ class TIGER(NeuralRecommender):
         prefix = torch.arange(1, target.shape[1] + 1, device=self.device).repeat_interleave(length)  # of each query
         later = torch.zeros(len(prefix), len(place), device=self.device).masked_fill(place > length * prefix[:, None],
                                                                                     -torch.inf)
-        states, _ = self.network.decode(self.network.tokens(target[..., :-1]),
-                                        Memory(memory.keys_values, later[None, None]))
+        bias = later + self.network.recency_bias(length * prefix, len(place))
+        states, _ = self.network.decode(self.network.tokens(target[..., :-1]), Memory(memory.keys_values, bias[None]))
         real = batch.real()[:, 1:]
         return self._surprise(states[real], target[real]) / real.sum()
 

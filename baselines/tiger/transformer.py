@@ -57,8 +57,11 @@ class RelativeBias(nn.Module):
     def forward(self, queries: int, keys: int) -> Tensor:
         """[H, queries, keys]: the last `queries` of `keys` positions look at all of them."""
         place = torch.arange(keys, device=self.weight.device)
-        buckets = relative_buckets(place - place[keys - queries:, None], self.both_ways)
-        return self.weight[buckets].permute(2, 0, 1)
+        return self.of(place - place[keys - queries:, None])
+
+    def of(self, distance: Tensor) -> Tensor:
+        """The bias of keys int64 [..., L, M] tokens after their queries, [..., H, L, M]."""
+        return self.weight[relative_buckets(distance, self.both_ways)].movedim(-1, -3)
 
 
 class Attention(nn.Module):
@@ -142,7 +145,7 @@ class Memory(NamedTuple):
 
     keys_values: list[tuple[Tensor, Tensor]]
     bias: Tensor
-    """[B, 1, 1 or queries, S]"""
+    """[B, 1 or H, 1 or queries, S]"""
 
     def rows(self, chosen: slice) -> "Memory":
         return Memory([(key[chosen], value[chosen]) for key, value in self.keys_values], self.bias[chosen])
@@ -159,6 +162,9 @@ class Transformer(nn.Module):
         self.starts = nn.Parameter(torch.randn(2, size.width))
         """What stands before a history (in the place of the paper's user token), and before an answer."""
         self.encoder_bias, self.decoder_bias = RelativeBias(size, True), RelativeBias(size, False)
+        self.recency = RelativeBias(size, False)
+        """Of memory tokens before the end of the history, where the encoder is causal: its states cannot know how far
+        away that is, and T5's decoder does not say."""
         self.encoder = nn.ModuleList(EncoderLayer(size) for _ in range(size.layers))
         self.decoder = nn.ModuleList(DecoderLayer(size) for _ in range(size.layers))
         self.norms = nn.ModuleList(nn.RMSNorm(size.width, eps=1e-6) for _ in range(2))
@@ -187,12 +193,17 @@ class Transformer(nn.Module):
         if causal:
             item = (torch.arange(x.shape[1], device=x.device) + causal - 1) // causal  # the start token is item 0
             within = within.masked_fill(item > item[:, None], -torch.inf)  # rows never see padding: it comes later
+            bias = bias + self.recency_bias(lengths[:, None], x.shape[1])
         else:
             within = within + bias
         for layer in self.encoder:
             x = layer(x, within)
         x = self.dropout(self.norms[0](x))
         return Memory([layer.cross_attention.keys_values(x) for layer in cast(list[DecoderLayer], self.decoder)], bias)
+
+    def recency_bias(self, ends: Tensor, keys: int) -> Tensor:
+        """For histories that end at token `ends` int64 [..., L], the start token being 0: [..., H, L, keys]."""
+        return self.recency.of(torch.arange(keys, device=ends.device) - ends[..., None])
 
     def decode(self, tokens: Tensor | None, memory: Memory, past: Cache | None = None) -> tuple[Tensor, Cache]:
         """States [B, W, L, D] after `tokens` int64 [B, W, L]; None is the start of an answer, one beam a user.

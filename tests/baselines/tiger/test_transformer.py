@@ -132,3 +132,16 @@ def test_the_loss_is_that_of_every_prefix_alone(causal: bool) -> None:
             terms.append(-sum(torch.log_softmax(model.network.logits(states[0, 0, place], place), -1)[code]
                               for place, code in enumerate(target)))
     torch.testing.assert_close(found, torch.stack(terms).mean(), rtol=1e-4, atol=1e-5)
+
+
+@torch.no_grad()
+def test_a_causal_memory_says_how_far_the_end_is() -> None:
+    """Its states cannot know: what an early item looks like does not change with what follows."""
+    made = built(ragged(12, n_items=30), causal=True).network
+    tokens = made.tokens(torch.zeros(2, 6, len(made.sizes), dtype=torch.int64)).flatten(1)
+    length = len(made.sizes)
+    bias = made.encode(tokens, torch.tensor([6 * length, 2 * length]), causal=length).bias  # [B, H, 1, 1 + S]
+    assert bias.shape == (2, made.size.heads, 1, 1 + 6 * length)
+    assert torch.equal(bias[0, :, 0, -2 * length:], bias[1, :, 0, 1:1 + 2 * length])  # as seen from the end
+    assert not torch.equal(bias[0, :, 0, :2 * length], bias[1, :, 0, :2 * length])
+    assert torch.isneginf(bias[1, :, 0, 1 + 2 * length:]).all() and torch.isfinite(bias[0]).all()
