@@ -7,9 +7,11 @@ from .transformer import Memory, Transformer
 from .trie import Trie
 
 
-def beam_search(network: Transformer, trie: Trie, memory: Memory, beam: int,
-                allowed: Tensor | None = None) -> tuple[Tensor, Tensor]:
+def beam_search(network: Transformer, trie: Trie, memory: Memory, beam: int, allowed: Tensor | None = None,
+                existing: bool = False) -> tuple[Tensor, Tensor]:
     """Items int64 [B, beam] and their log-probabilities, best first; beam <= N.
+
+    `existing`: each softmax runs over the codes that lead to an item, instead of over all of its position.
 
     `allowed` (Trie.allowed) counts what may be shown; a prefix below which nothing is left is never followed, so that
     no place of the beam is lost to it. Where fewer than `beam` items may be shown, the last places have -inf.
@@ -20,10 +22,14 @@ def beam_search(network: Transformer, trie: Trie, memory: Memory, beam: int,
     tokens, cache = None, None
     for depth in range(trie.depth):
         states, cache = network.decode(tokens, memory, cache)
-        gained = torch.log_softmax(network.logits(states[:, :, -1], depth), -1)  # [B, W, codes]
+        logits = network.logits(states[:, :, -1], depth)  # [B, W, codes]
         child, real = trie.followers(nodes, depth)  # [B, W, widest]
         code = trie.code[child]
-        reached = scores[..., None] + gained.gather(-1, code)
+        if existing:
+            gained = torch.log_softmax(logits.gather(-1, code).masked_fill(~real, -torch.inf), -1)
+        else:
+            gained = torch.log_softmax(logits, -1).gather(-1, code)
+        reached = scores[..., None] + gained
         if allowed is not None:
             below = trie.leaves[child].flatten(1, 2)  # [B, W * widest, 2]
             left = (allowed.gather(1, below[..., 1]) - allowed.gather(1, below[..., 0])).view_as(child)

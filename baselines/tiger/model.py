@@ -51,6 +51,10 @@ class TIGERConfig(ModelConfig):
     """The encoder sees no later item from an earlier one, so that one pass trains all targets of a sequence, and
     `prefixes` does not matter. Not in the paper; several times faster."""
 
+    existing: bool = False
+    """The softmax of a position runs over the codes that lead to an existing item, in training and in the search: what
+    exists need not be learned. Not in the paper, whose softmax runs over all codes."""
+
     tokens: str = ""
     """Use stored semantic ids: the folder of a tokeniser, or a published index (.json, .json.gz). Empty: learn them."""
     token_items: str = ""
@@ -151,29 +155,37 @@ class TIGER(NeuralRecommender):
 
     def _total_loss(self, items: Tensor, ends: Tensor) -> Tensor:
         """-log p of items[m, ends[m]] after the items before it, summed over m; items [M, L], ends [M]."""
-        target = self.codes[items.gather(1, ends[:, None])]  # [M, 1, T]
+        target = items.gather(1, ends[:, None])  # [M, 1]
         memory = self._read(items[:, :int(ends.max())], ends)
-        states, _ = self.network.decode(self.network.tokens(target[..., :-1]), memory)
+        states, _ = self.network.decode(self.network.tokens(self.codes[target][..., :-1]), memory)
         return self._surprise(states[:, 0], target[:, 0])
 
     def _loss_in_one_pass(self, batch: Sequences) -> Tensor:
         """Every prefix of a sequence is what a beam is in generation: a row of the decoder over the same memory."""
-        target = self.codes[batch.items[:, 1:]]  # [B, L - 1, T]
-        length = target.shape[2]
+        target = batch.items[:, 1:]
+        codes = self.codes[target]  # [B, L - 1, T]
+        length = codes.shape[2]
         memory = self._read(batch.items[:, :-1], batch.lengths - 1)
         place = torch.arange(memory.bias.shape[-1], device=self.device)
         prefix = torch.arange(1, target.shape[1] + 1, device=self.device).repeat_interleave(length)  # of each query
         later = torch.zeros(len(prefix), len(place), device=self.device).masked_fill(place > length * prefix[:, None],
                                                                                     -torch.inf)
         bias = later + self.network.recency_bias(length * prefix, len(place))
-        states, _ = self.network.decode(self.network.tokens(target[..., :-1]), Memory(memory.keys_values, bias[None]))
+        states, _ = self.network.decode(self.network.tokens(codes[..., :-1]), Memory(memory.keys_values, bias[None]))
         real = batch.real()[:, 1:]
         return self._surprise(states[real], target[real]) / real.sum()
 
     def _surprise(self, states: Tensor, target: Tensor) -> Tensor:
-        """The sum of -log p of codes target int64 [M, T], from the decoder's states [M, T, D]."""
-        return torch.stack([F.cross_entropy(self.network.logits(states[:, place], place), target[:, place],
-                                            reduction="sum") for place in range(target.shape[1])]).sum()
+        """The sum of -log p of the codes of items target int64 [M], from the decoder's states [M, T, D]."""
+        terms = []
+        for place, code in enumerate(self.codes[target].T):
+            logits = self.network.logits(states[:, place], place)
+            if self.config.existing:
+                child, real = self.trie.followers(self.trie.path[target, place], place)
+                logits = logits.gather(1, self.trie.code[child]).masked_fill(~real, -torch.inf)
+                code = self.trie.path[target, place + 1] - child[:, 0]  # its place among its siblings
+            terms.append(F.cross_entropy(logits, code, reduction="sum"))
+        return torch.stack(terms).sum()
 
     def _read(self, items: Tensor, lengths: Tensor) -> Memory:
         """Encode the first `lengths` [B] of items [B, L]."""
@@ -207,7 +219,7 @@ class TIGER(NeuralRecommender):
         step = max(1, BEAMS_AT_ONCE // beam)
         parts = [slice(first, first + step) for first in range(0, len(histories), step)]
         found = [beam_search(self.network, self.trie, memory.rows(part), beam,
-                             None if allowed is None else allowed[part]) for part in parts]
+                             None if allowed is None else allowed[part], self.config.existing) for part in parts]
         ids, scores = torch.cat([part[0] for part in found]).cpu(), torch.cat([part[1] for part in found]).cpu()
         empty = histories.lengths == 0
         if bool(empty.any()):

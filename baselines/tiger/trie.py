@@ -13,13 +13,15 @@ class Trie(nn.Module):
 
     first_child int64 [inner nodes + 1]: node n has the children ``first_child[n] .. first_child[n + 1] - 1``.
     code int64 [nodes]: the code that leads to a node. leaves int64 [nodes, 2]: the leaves below it, first and last + 1,
-    counted in the order of `items` int64 [N], the items sorted by their codes.
+    counted in the order of `items` int64 [N], the items sorted by their codes. path int64 [N, T + 1]: the nodes
+    from the root to each item.
     """
 
     first_child: Tensor
     code: Tensor
     leaves: Tensor
     items: Tensor
+    path: Tensor
 
     def __init__(self, codes: Tensor) -> None:
         super().__init__()
@@ -41,6 +43,10 @@ class Trie(nn.Module):
         self.register_buffer("code", torch.cat(code), persistent=False)
         self.register_buffer("leaves", torch.stack([torch.cat(starts), torch.cat(ends)], 1), persistent=False)
         self.register_buffer("items", items, persistent=False)
+        place = items.argsort()  # of each item among the leaves
+        nodes = [torch.searchsorted(starts[depth], place, right=True) - 1 + sum(sizes[:depth])
+                 for depth in range(self.depth + 1)]
+        self.register_buffer("path", torch.stack(nodes, 1), persistent=False)
         counts = self.first_child.diff()
         self.widest = [int(part.max()) for part in counts.split(sizes[:-1])]
         """Of every depth: how many children a node has at most."""

@@ -38,6 +38,8 @@ def test_the_trie_holds_every_prefix_and_nothing_else(codes: list[list[int]]) ->
         assert sorted(below) == [number for number, item in enumerate(codes) if tuple(item[:len(prefix)]) == prefix]
         if len(prefix) == depth:
             assert [int(trie.item_of(torch.tensor(node)))] == below
+    for item, path in zip(codes, trie.path.tolist(), strict=True):
+        assert [prefix_of[node] for node in path] == [tuple(item[:level]) for level in range(depth + 1)]
 
 
 def exhaustively(model: TIGER, history: list[int]) -> torch.Tensor:
@@ -47,9 +49,19 @@ def exhaustively(model: TIGER, history: list[int]) -> torch.Tensor:
     memory = model._read(torch.tensor([history]), torch.tensor([len(history)]))
     for codes in model.codes:
         states, _ = model.network.decode(model.network.tokens(codes[:-1])[None, None], memory)
-        scores.append(sum(torch.log_softmax(model.network.logits(states[0, 0, place], place), -1)[code]
+        scores.append(sum(torch.log_softmax(logits_slowly(model, states[0, 0, place], codes[:place].tolist()), -1)[code]
                           for place, code in enumerate(codes)))
     return torch.stack(scores)
+
+
+def logits_slowly(model: TIGER, state: torch.Tensor, prefix: list[int]) -> torch.Tensor:
+    """Of the codes after `prefix`; under `existing`, -inf for those that lead nowhere."""
+    place = len(prefix)
+    logits = model.network.logits(state, place)
+    if model.config.existing:
+        follow = {row[place] for row in model.codes.tolist() if row[:place] == prefix}
+        logits[[code for code in range(len(logits)) if code not in follow]] = -torch.inf
+    return logits
 
 
 def lists_of(histories: Histories) -> list[list[int]]:
@@ -57,11 +69,14 @@ def lists_of(histories: Histories) -> list[list[int]]:
 
 
 @torch.no_grad()
-def test_a_beam_as_wide_as_the_catalogue_scores_everything_exactly() -> None:
-    model = built()
+@pytest.mark.parametrize("existing", [False, True])
+def test_a_beam_as_wide_as_the_catalogue_scores_everything_exactly(existing: bool) -> None:
+    model = built(existing=existing)
     assert model.codes.shape[1] == 3  # two levels and one that tells apart
     slow = torch.stack([exhaustively(model, history) for history in lists_of(HISTORIES)])
     torch.testing.assert_close(model.score(HISTORIES), slow, rtol=1e-4, atol=1e-4)
+    if existing:  # items share all of the probability
+        torch.testing.assert_close(slow.exp().sum(1), torch.ones(4), rtol=1e-4, atol=1e-4)
     for exclude_seen in (False, True):
         shown = slow.masked_fill(HISTORIES.seen(30), -torch.inf) if exclude_seen else slow
         ids, scores = model.recommend(HISTORIES, 20, exclude_seen=exclude_seen)

@@ -5,6 +5,7 @@ import torch
 from cpbench.baselines.tiger.transformer import Size, Transformer, relative_buckets
 
 from tests.baselines.tiger.small import built
+from tests.baselines.tiger.test_beam import logits_slowly
 from tests.random_data import ragged
 
 
@@ -114,10 +115,11 @@ def test_the_network_equals_t5_position_by_position() -> None:
 
 
 @torch.no_grad()
+@pytest.mark.parametrize("existing", [True, False])
 @pytest.mark.parametrize("causal", [True, False])
-def test_the_loss_is_that_of_every_prefix_alone(causal: bool) -> None:
+def test_the_loss_is_that_of_every_prefix_alone(causal: bool, existing: bool) -> None:
     """One pass of a causal encoder and prefixes padded in chunks, against one prefix at a time."""
-    model = built(ragged(12, n_items=30), causal=causal, prefixes=0)
+    model = built(ragged(12, n_items=30), causal=causal, prefixes=0, existing=existing)
     data = torch.randint(30, (3, 7))
     lengths = torch.tensor([7, 2, 5])
     from cpbench.models.base import Sequences
@@ -129,8 +131,8 @@ def test_the_loss_is_that_of_every_prefix_alone(causal: bool) -> None:
             memory = model._read(row[None, :end], torch.tensor([end]))
             target = model.codes[row[end]]
             states, _ = model.network.decode(model.network.tokens(target[:-1])[None, None], memory)
-            terms.append(-sum(torch.log_softmax(model.network.logits(states[0, 0, place], place), -1)[code]
-                              for place, code in enumerate(target)))
+            terms.append(-sum(torch.log_softmax(logits_slowly(model, states[0, 0, place], target[:place].tolist()),
+                                                -1)[code] for place, code in enumerate(target)))
     torch.testing.assert_close(found, torch.stack(terms).mean(), rtol=1e-4, atol=1e-5)
 
 
