@@ -117,3 +117,18 @@ def test_a_metric_that_is_no_number_is_left_out_and_named(tmp_path):
     run = Run(made.record.model_copy(update={"metrics": broken}), made.folder)
     (table,), warnings = comparison_tables([run])
     assert "HR@10" not in table.rows[0].metrics and "has no number for HR@10" in warnings[0]
+
+
+@pytest.mark.parametrize(("change", "sentence"), [
+    (lambda table: table.with_columns(pl.col("target") + 1), "holds other test events than the other runs"),
+    (lambda table: pl.concat([table.head(1), table.head(EVENTS - 1)]), "holds other test events than the other runs"),
+    (lambda table: table.head(0), "holds no test event"),
+    (lambda table: table.with_columns(pl.col("rank").cast(pl.String)), "holds no numbers in the column 'rank'"),
+    (lambda table: table.with_columns(pl.col("user").cast(pl.String)), "holds no whole numbers in the column 'user'"),
+])
+def test_the_row_with_strange_ranks_is_named_and_not_the_others(runs, change, sentence):
+    path = runs[0].folder / "ranks.parquet"  # of the first run that is read
+    change(pl.read_parquet(path)).write_parquet(path)
+    (table,), (warning,) = with_statistics(comparison_tables(runs)[0])
+    assert str(path) in warning and sentence in warning and "more)" not in warning
+    assert [row.model for row in table.rows if row.metrics["HR@10"].interval is None] == ["sasrec"]
