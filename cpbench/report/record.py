@@ -8,7 +8,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, ValidationError
 
 from cpbench.data.protocol import Protocol
 from cpbench.errors import UsageError
@@ -35,8 +35,8 @@ class Metrics(Frozen):
 class Cost(Frozen):
     """What the run took. Seconds are wall-clock; `fit_seconds` includes validation and every resumption."""
 
-    fit_seconds: float
-    evaluate_seconds: float
+    fit_seconds: FiniteFloat
+    evaluate_seconds: FiniteFloat
     """Ranking the test events and computing their metrics."""
     epochs: int
     """0 for models that no loop trains."""
@@ -94,7 +94,7 @@ class RunRecord(Frozen):
     """Under a condition: how the lists of `metrics` obey it."""
     stages: list[Stage] = []
     """Under a condition: pre-training and fine-tuning."""
-    notes: dict[str, float]
+    notes: dict[str, FiniteFloat]
     """Facts about the test events: how many, without history, with targets seen before or unseen in training."""
     cost: Cost
     checksums: dict[str, str] = {}
@@ -141,5 +141,5 @@ def load_record(folder: Path) -> RunRecord:
                                    for detail in error.errors(include_url=False)}))
         raise UsageError(f"{path} is not a run record (wrong or missing: {places}); repeat the run with --force"
                          ) from error
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise UsageError(f"{path} is damaged ({error}); repeat the run with --force") from error
