@@ -37,7 +37,12 @@ def with_statistics(tables: Sequence[ComparisonTable], reference: str | None = N
         missing += problems
         found.append(_with_statistics(table, measured, _reference(table, measured, reference)))
     more = f" (and {len(missing) - 1} more)" if len(missing) > 1 else ""
-    return found, [f"rows without statistics: {missing[0]}{more}"] if missing else []
+    warnings = [f"rows without statistics: {missing[0]}{more}"] if missing else []
+    without = [table for table in found if table.rows and table.reference is None]
+    if reference is not None and without:
+        warnings.append(f"{reference} has no row with ranks in {len(without)} of {len(found)} tables: nothing is "
+                        "compared there")
+    return found, warnings
 
 
 def _reference(table: ComparisonTable, measured: Sequence[Ranks | None], wanted: str | None) -> Row | None:
@@ -55,7 +60,7 @@ def _with_statistics(table: ComparisonTable, measured: Sequence[Ranks | None], r
     for name, value in METRICS.items():
         samples = {place: Sample(per_user(value(ranks.ranks), ranks.users), rows[place].deterministic)
                    for place in usable if (ranks := measured[place]) is not None and name in rows[place].metrics}
-        if not samples:
+        if not samples or next(iter(samples.values())).values.shape[1] < 2:  # one user says nothing of others
             continue
         for place, interval in zip(samples, intervals(list(samples.values())), strict=True):
             estimate = replace(rows[place].metrics[name], interval=interval)

@@ -132,3 +132,20 @@ def test_the_row_with_strange_ranks_is_named_and_not_the_others(runs, change, se
     (table,), (warning,) = with_statistics(comparison_tables(runs)[0])
     assert str(path) in warning and sentence in warning and "more)" not in warning
     assert [row.model for row in table.rows if row.metrics["HR@10"].interval is None] == ["sasrec"]
+
+
+def test_intervals_are_explained_and_the_missing_reference_is_told(runs, tmp_path):
+    other = kept(tmp_path, "pinrec", 1, 0.4, dataset="other")
+    tables, (warning,) = with_statistics(comparison_tables([*runs, other])[0], "ease")
+    assert warning == "ease has no row with ranks in 1 of 2 tables: nothing is compared there"
+    without = next(table for table in tables if table.dataset == "other")
+    assert without.reference is None and any("95 % bootstrap interval" in line for line in caption(without))
+
+
+def test_one_user_proves_nothing(runs):
+    for run in runs:
+        path = run.folder / "ranks.parquet"
+        pl.read_parquet(path).filter(pl.col("user") == 0).write_parquet(path)
+    (table,), warnings = with_statistics(comparison_tables(runs)[0])
+    assert warnings == [] and not any(row.differences for row in table.rows)
+    assert not any(row.metrics["HR@10"].interval for row in table.rows)
