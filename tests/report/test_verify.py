@@ -131,3 +131,8 @@ def test_a_file_that_is_no_table_of_ranks_is_a_problem(tmp_path, change, problem
     change(pl.read_parquet(folder / "ranks.parquet")).write_parquet(folder / "ranks.parquet")
     (found,) = verify(folder).problems
     assert problem in found and "nothing supports the metrics" in found
+
+
+def test_a_step_needs_ranks_of_its_own(tmp_path):
+    (problem,) = verify(kept(tmp_path, honest(), RANKS[:, :1])).problems
+    assert problem == "no rank supports HR@10/step 1"
