@@ -63,8 +63,9 @@ class Row:
 
     @property
     def deterministic(self) -> bool:
-        """Whether seeds change nothing."""
-        return all(run.record.deterministic for run in self.runs)
+        """Whether seeds change nothing: of a model that counts, as far as its runs show."""
+        differ = any(estimate.spread for estimate in self.metrics.values())
+        return all(run.record.deterministic for run in self.runs) and not differ
 
     @property
     def is_external(self) -> bool:

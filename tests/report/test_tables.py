@@ -39,6 +39,15 @@ def test_a_model_that_counts_is_no_single_run():
                for line in caption(mixed))
 
 
+def test_a_model_without_epochs_whose_seeds_differ_is_not_taken_to_count():
+    cost = record().cost.model_copy(update={"epochs": 0})
+    own = [record("walks", seed, hr).model_copy(update={"cost": cost}) for seed, hr in ((1, 0.5), (2, 0.6))]
+    (same,), _ = comparison_tables(runs([*own[:1], own[0].model_copy(update={"seed": 2})]))
+    (differing,), _ = comparison_tables(runs(own))
+    assert same.rows[0].deterministic and not differing.rows[0].deterministic
+    assert not any("change nothing" in line for line in caption(differing))
+
+
 def test_tables_that_differ_in_seen_items_alone_have_titles_of_their_own():
     tables, _ = comparison_tables(runs([record(), record(protocol=Protocol(exclude_seen=False))]))
     assert {title(table) for table in tables} == {"tiny: leave-one-out", "tiny: leave-one-out, seen items kept"}
