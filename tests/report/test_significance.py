@@ -161,5 +161,6 @@ def test_a_thousand_runs_of_one_table_are_read_without_a_warning(tmp_path):
     code = ("import sys, pathlib; from cpbench.report.evidence import _read_all;"
             "print(len(_read_all(sorted(pathlib.Path(sys.argv[1]).iterdir()))))")
     # another process: polars warns from a thread of its own, which pytest does not see
-    done = subprocess.run([sys.executable, "-c", code, tmp_path], capture_output=True, text=True, check=True, timeout=60)
+    done = subprocess.run([sys.executable, "-c", code, tmp_path], capture_output=True, text=True, check=True,
+                          timeout=60)
     assert (done.stdout, done.stderr) == ("1000\n", "")
