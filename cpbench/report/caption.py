@@ -67,8 +67,11 @@ def _statistics(table: "ComparisonTable") -> list[str]:
         lines.append("[a, b]: 95 % bootstrap interval of the mean, users and seeds drawn again together.")
     compared = [row for row in table.rows if row.differences]
     if compared:
+        rows = len(compared)
+        family = (f"{rows} row{'s' * (rows > 1)}" if table.reference_is_named or rows == 1 else
+                  f"all {rows * (rows + 1) // 2} pairs of rows, as the best row was chosen by these events")
         lines.append(f"Differences are to {table.reference}: paired t test over users and seeds, Holm-corrected over "
-                     f"{len(compared)} row{'s' * (len(compared) > 1)}. † differs (p < .05); ≈ is not told apart, and "
+                     f"{family}. † differs (p < .05); ≈ is not told apart, and "
                      "no difference larger than the figure behind ± can be upheld (two one-sided tests at 5 %).")
     single = [row.label for row in compared if not all(each.covers_seeds for each in row.differences.values())]
     if single:

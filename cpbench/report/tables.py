@@ -95,6 +95,8 @@ class ComparisonTable:
     """``paper``: every trained model has the settings of its paper."""
     reference: str | None = None
     """The label of the row that the others are compared with."""
+    reference_is_named: bool = False
+    """Whether it was asked for; else it is the best row, chosen by the same events as the comparison."""
 
     @property
     def all_rows(self) -> list[Row]:

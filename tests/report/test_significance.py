@@ -61,7 +61,11 @@ def test_intervals_hold_the_mean_and_a_table_says_what_they_are(runs):
         assert low < row.metrics["HR@10"].mean < high
     text = "\n".join(caption(table))
     assert "95 % bootstrap interval" in text and f"Differences are to {table.reference}" in text
-    assert "Holm-corrected over 3 rows" in text
+    assert "Holm-corrected over all 6 pairs of rows, as the best row was chosen by these events" in text
+    (named,), _ = with_statistics(comparison_tables(runs)[0], table.rows[0].model)
+    assert any("Holm-corrected over 3 rows" in line for line in caption(named))
+    for row, own in zip(table.rows[1:], named.rows[1:], strict=True):
+        assert row.differences["HR@10"].p_value >= own.differences["HR@10"].p_value
     assert "The comparison of hstu (tuned) rests on a single run" in text  # ease has one run and needs no more
     assert "≈ ±" in markdown([table]) and "†" in markdown([table]) and r"$\approx$" in latex([table])
     assert len({len(line.cells) for line in grid(table).lines}) == 1 == len({len(grid(table).headings)})
