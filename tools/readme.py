@@ -19,7 +19,7 @@ from cpbench.report.significance import with_statistics
 from cpbench.report.tables import ComparisonTable, comparison_tables
 
 ROOT = Path(__file__).parents[1]
-RESULTS = Path("results/reference")
+RESULTS = ROOT / "results" / "reference"
 FIGURE = Path("docs/figures/amazon-beauty.svg")
 BEGIN, END = "<!-- results: made by tools/readme.py -->", "<!-- results end -->"
 DATASET, COLUMNS = "amazon-beauty", ("HR@10", "NDCG@10")

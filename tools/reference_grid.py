@@ -8,6 +8,7 @@ The data must be prepared (`cpbench download`), and the sources committed: a rec
 """
 
 import argparse
+import os
 import shlex
 import subprocess
 import sys
@@ -20,6 +21,7 @@ from typing import Any, NamedTuple
 from cpbench.experiments.plan import plan
 from cpbench.report.record import FILE_NAME
 
+ROOT = Path(__file__).parents[1]
 RESULTS = Path("results/reference")
 SHORT = 5
 """Minutes below which a run is repeated with more seeds."""
@@ -77,7 +79,10 @@ def main() -> int:
     parser.add_argument("--at-most", type=float, metavar="MINUTES", default=float("inf"))
     parser.add_argument("--dataset", help="only this one")
     options = parser.parse_args()
+    os.chdir(ROOT)  # records name their command: relative, so that it can be repeated elsewhere
     document = tomllib.loads((RESULTS / "grid.toml").read_text(encoding="utf-8"))
+    if options.dataset not in (None, *document["minutes"]):
+        parser.error(f"{options.dataset!r} is not in {RESULTS / 'grid.toml'}: it has {', '.join(document['minutes'])}")
     wanted = [run for run in grid(document) if run.minutes <= options.at_most
               and options.dataset in (None, run.dataset)]
     missing = [run for run in wanted if not run.is_done()]
@@ -85,7 +90,7 @@ def main() -> int:
         print(listing(missing))
         return 0
     failed = 0
-    for run in sorted(missing, key=lambda run: run.minutes * run.seed):  # every model once before any three times
+    for run in sorted(missing, key=lambda run: run.minutes * run.seed):  # cheap first, later seeds later
         failed += subprocess.run([sys.executable, "-m", "cpbench", *run.arguments], check=False).returncode != 0
     return 1 if failed else 0
 

@@ -25,8 +25,8 @@ def command(
     """Recompute the metrics of recorded runs from their ranks, and say what cannot be trusted.
 
     HR, NDCG and MRR are recomputed, at every step of a horizon and in every stage of a run with a condition; metrics of
-    lists (coverage, CC) need the model and are not. Files are compared with the checksums that records hold since
-    2026-11-25. Exit status 1 when something does not follow.
+    lists (coverage, CC) need the model, those of a third of the events (HR@10/low) the data, and are not. Files are
+    compared with the checksums that records hold since 2026-11-25. Exit status 1 when something does not follow.
     """
     from rich.console import Group
     from rich.markup import escape
@@ -56,7 +56,8 @@ def command(
     count = f"{len(verdicts)} run{'s' * (len(verdicts) > 1)}"
     output.note(f"{count}, {sum(verdict.recomputed for verdict in verdicts):,} metrics recomputed from their ranks, "
                 f"the files of {sum(verdict.sealed for verdict in verdicts)} compared with recorded checksums")
-    summary = f"{len(bad)} of {count} cannot be trusted" if bad else f"{count}: all metrics follow from the ranks"
+    summary = (f"{len(bad)} of {count} cannot be trusted" if bad else
+               f"{count}: all recomputed metrics follow from the ranks")
     output.result({"runs": [verdict.document() for verdict in verdicts], "wrong": len(bad)},
                   Group(table, summary) if table.row_count else summary)
     if bad:

@@ -29,7 +29,7 @@ def caption(table: "ComparisonTable") -> list[str]:
     lines = [f"Protocol: {describe(table.protocol)}; the whole catalogue is ranked.",
              f"Data: {counts.get('users', 0):,} users, {counts.get('items', 0):,} items, "
              f"{counts.get('interactions', 0):,} interactions; fingerprint {table.fingerprint}.",
-             _seeds(table), *_statistics(table)]
+             *filter(None, [_seeds(table)]), *_statistics(table)]
     facts = []
     if "events" in notes:
         facts.append(f"{notes['events']:,.0f} test events")
@@ -62,15 +62,16 @@ def footnotes(table: "ComparisonTable") -> list[str]:
 
 
 def _statistics(table: "ComparisonTable") -> list[str]:
-    if table.reference is None:
-        return []
     lines = []
     if any(estimate.interval for row in table.rows for estimate in row.metrics.values()):
         lines.append("[a, b]: 95 % bootstrap interval of the mean, users and seeds drawn again together.")
     compared = [row for row in table.rows if row.differences]
     if compared:
+        rows = len(compared)
+        family = (f"{rows} row{'s' * (rows > 1)}" if table.reference_is_named or rows == 1 else
+                  f"all {rows * (rows + 1) // 2} pairs of rows, as the best row was chosen by these events")
         lines.append(f"Differences are to {table.reference}: paired t test over users and seeds, Holm-corrected over "
-                     f"{len(compared)} row{'s' * (len(compared) > 1)}. † differs (p < .05); ≈ is not told apart, and "
+                     f"{family}. † differs (p < .05); ≈ is not told apart, and "
                      "no difference larger than the figure behind ± can be upheld (two one-sided tests at 5 %).")
     single = [row.label for row in compared if not all(each.covers_seeds for each in row.differences.values())]
     if single:
@@ -81,9 +82,17 @@ def _statistics(table: "ComparisonTable") -> list[str]:
 
 
 def _seeds(table: "ComparisonTable") -> str:
-    sizes = {len(row.seeds) for row in table.rows}
-    if sizes <= {1}:
-        return "Single run of each model: without a spread over seeds, small differences mean nothing."
-    what = f"{min(sizes)} seeds" if len(sizes) == 1 else f"{min(sizes)} to {max(sizes)} seeds"
-    single = " Rows without ± are single runs." if 1 in sizes else ""
-    return f"Mean ± standard deviation over {what}.{single}"
+    fixed = [row.model for row in table.rows if row.deterministic]
+    sizes = {len(row.seeds) for row in table.rows if not row.deterministic}
+    lines = []
+    if sizes == {1}:
+        lines.append("Single run of each model: without a spread over seeds, small differences mean nothing.")
+    elif sizes:
+        several = sizes - {1}
+        what = f"{min(several)} seeds" if len(several) == 1 else f"{min(several)} to {max(several)} seeds"
+        lines.append(f"Mean ± standard deviation over {what}.")
+        if 1 in sizes:
+            lines.append("Rows without ± are single runs.")
+    if fixed:
+        lines.append(f"Another seed would change nothing in {', '.join(dict.fromkeys(fixed))}.")
+    return " ".join(lines)

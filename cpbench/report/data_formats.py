@@ -19,7 +19,8 @@ def csv_text(tables: Sequence[ComparisonTable]) -> str:
     published = list(dict.fromkeys(name for _, row in pairs for entry in row.published for name in entry.metrics))
     stream = io.StringIO()
     lines = [_csv_row(table, row, metrics, published) for table, row in pairs]
-    writer = csv.DictWriter(stream, list(lines[0]) if lines else ["dataset"], lineterminator="\n")
+    columns = list(dict.fromkeys(name for line in lines for name in line))  # counts differ from dataset to dataset
+    writer = csv.DictWriter(stream, columns or ["dataset"], lineterminator="\n")
     writer.writeheader()
     writer.writerows(lines)
     return stream.getvalue()

@@ -165,9 +165,10 @@ def _paired(first: Run, second: Run) -> tuple[PairedUsers | None, list[str]]:
                        Sample(per_user(metric(old), one.users), first.record.deterministic))
 
     known = {f"HR@{K}": _hit, f"NDCG@{K}": _ndcg} if beam is None or beam >= K else {}
+    tested = known if len(names) > 1 else {}
     tallies = [tally(f"HR@{K}", _hit)] if known else []
     return PairedUsers(len(names), len(place), [*tallies, tally("rank", reciprocal_rank)],
-                       {name: test(metric) for name, metric in known.items()}, beam), []
+                       {name: test(metric) for name, metric in tested.items()}, beam), []
 
 
 def _hit(ranks: np.ndarray) -> np.ndarray:

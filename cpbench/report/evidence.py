@@ -1,5 +1,6 @@
 """The ranks behind the rows of a table, brought into one order of events."""
 
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -11,6 +12,8 @@ from cpbench.errors import CpbenchError
 from cpbench.report.record import RunRecord
 
 RANKS = "ranks.parquet"
+AT_ONCE = 200
+"""Files that are read together: polars warns of a deadlock from 512 on."""
 
 
 class Run(NamedTuple):
@@ -28,57 +31,87 @@ class Ranks(NamedTuple):
 
 
 def read_ranks(folder: Path, columns: Sequence[str] | None = None) -> pl.DataFrame:
-    """ranks.parquet of the run in `folder`. Raises CpbenchError when it is missing or cannot be read."""
+    """ranks.parquet of the run in `folder`. Raises CpbenchError when it is missing, cannot be read, or is no table of
+    ranks: whole numbers for user and target, numbers for ranks, at least one row."""
     try:
-        return pl.read_parquet(folder / RANKS, columns=list(columns) if columns else None)
+        table = pl.read_parquet(folder / RANKS, columns=list(columns) if columns else None)
     except (OSError, pl.exceptions.PolarsError) as error:
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise CpbenchError(f"{folder / RANKS} cannot be read ({reason})") from error
+    if problem := _malformed(table):
+        raise CpbenchError(f"{folder / RANKS} {problem}")
+    return table
+
+
+def _malformed(table: pl.DataFrame) -> str:
+    """Why `table` is no table of ranks; empty where it is one."""
+    for name in ("user", "target"):
+        if name not in table.columns:
+            return f"lacks the column {name!r}"
+        if not table.schema[name].is_integer():
+            return f"holds no whole numbers in the column {name!r}"
+    for name, kind in table.schema.items():
+        if name.startswith("rank") and not kind.is_numeric():
+            return f"holds no numbers in the column {name!r}"
+    return "" if table.height else "holds no test event"
 
 
 def aligned(groups: Sequence[Sequence[Run]]) -> tuple[list[Ranks | None], list[str]]:
     """Ranks of every group of runs over the very same events, in one order; None for a group that has not got them,
     and a sentence for each reason.
 
-    The events are those of the first run whose ranks can be read: runs under one protocol on one fingerprint share
-    them.
+    Runs under one protocol on one fingerprint share their events; where some do not, those of most runs count.
     """
-    tables = iter(_read_all([run.folder for group in groups for run in group]))
-    events: pl.DataFrame | None = None
+    tables = _read_all([run.folder for group in groups for run in group])
+    events = _events_of_most([table for table in tables if isinstance(table, pl.DataFrame)])
+    left = iter(tables)
     found: list[Ranks | None] = []
     problems = []
     for group in groups:
         ranks: list[np.ndarray] = []
-        for run, table in [(run, next(tables)) for run in group]:
+        for run, table in [(run, next(left)) for run in group]:
             if isinstance(table, CpbenchError):
                 problems.append(str(table))
                 continue
-            events = table.select("user", "target") if events is None else events
             same_size = len(table) == len(events)
             if not table.select("user", "target").equals(events):  # rarely: another order
                 table = events.join(table, on=["user", "target"], how="left", maintain_order="left")
             values = table["rank"].to_numpy()
-            if not same_size or table["rank"].null_count():
+            if not same_size or len(table) != len(events) or table["rank"].null_count():
                 problems.append(f"{run.folder / RANKS} holds other test events than the other runs")
             elif not (values >= 1).all():  # NaN is no rank either
                 problems.append(f"{run.folder / RANKS} holds a rank below 1 or none at all")
             else:
                 ranks.append(values)
-        complete = events is not None and group and len(ranks) == len(group)
-        found.append(Ranks(events["user"].to_numpy(), np.stack(ranks)) if complete and events is not None else None)
+        complete = group and len(ranks) == len(group)
+        found.append(Ranks(events["user"].to_numpy(), np.stack(ranks)) if complete else None)
     return found, problems
 
 
+def _events_of_most(tables: Sequence[pl.DataFrame]) -> pl.DataFrame:
+    """The events (user, target) of most `tables`, each once, in the order of the first table that has them."""
+    # sums tell sets of events apart well enough to count them; every table is compared event by event later
+    kinds = [(len(table), table["user"].sum(), table["target"].sum()) for table in tables]
+    common = Counter(kinds).most_common(1)
+    events = tables[kinds.index(common[0][0])] if common else pl.DataFrame({"user": [], "target": []})
+    return events.select("user", "target").unique(maintain_order=True)
+
+
 def _read_all(folders: Sequence[Path]) -> list[pl.DataFrame | CpbenchError]:
-    """All at once, which is several times as fast; one by one where that fails, to say which."""
+    """Many at once, which is several times as fast; one by one where that fails, to say which."""
     columns = ("user", "target", "rank")
     try:
-        return list(pl.collect_all([pl.scan_parquet(folder / RANKS).select(columns) for folder in folders]))
+        tables = [table for first in range(0, len(folders), AT_ONCE) for table in pl.collect_all(
+            [pl.scan_parquet(folder / RANKS).select(columns) for folder in folders[first:first + AT_ONCE]])]
+        if not any(map(_malformed, tables)):
+            return list(tables)
     except (OSError, pl.exceptions.PolarsError):
-        tables: list[pl.DataFrame | CpbenchError] = []
-        for folder in folders:
-            try:
-                tables.append(read_ranks(folder, columns))
-            except CpbenchError as error:
-                tables.append(error)
-        return tables
+        pass
+    return [_readable(folder, columns) for folder in folders]
+
+
+def _readable(folder: Path, columns: Sequence[str]) -> pl.DataFrame | CpbenchError:
+    try:
+        return read_ranks(folder, columns)
+    except CpbenchError as error:
+        return error

@@ -39,8 +39,9 @@ def title(table: ComparisonTable) -> str:
     lag = f", serving lag {table.protocol.serving_lag:,} s" if table.protocol.serving_lag else ""
     steps = f", lists {table.protocol.horizon} steps before the end" if table.protocol.horizon > 1 else ""
     given = f", given the {table.protocol.condition}" if table.protocol.condition else ""
+    seen = "" if table.protocol.exclude_seen else ", seen items kept"
     recipes = ", recipes of the papers" if table.recipes == "paper" else ""
-    return f"{table.dataset}: {table.protocol.split}{lag}{steps}{given}{recipes}"
+    return f"{table.dataset}: {table.protocol.split}{lag}{seen}{steps}{given}{recipes}"
 
 
 def grid(table: ComparisonTable, columns: Sequence[str] | None = None) -> Grid:

@@ -5,10 +5,11 @@ and the model. All of a run's files appear at once or not at all.
 """
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, ValidationError
 
 from cpbench.data.protocol import Protocol
 from cpbench.errors import UsageError
@@ -19,6 +20,8 @@ ORACLE = "oracle"
 """The name under which the best attainable result of a simulated dataset is recorded; no model has it."""
 EXTERNAL = "external"
 """The recipe, and the name of the run, of lists that another system made (`cpbench eval`)."""
+CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
+"""Characters that would steer a terminal instead of being shown; no record that cpbench writes has one."""
 
 
 class Frozen(BaseModel):
@@ -35,8 +38,8 @@ class Metrics(Frozen):
 class Cost(Frozen):
     """What the run took. Seconds are wall-clock; `fit_seconds` includes validation and every resumption."""
 
-    fit_seconds: float
-    evaluate_seconds: float
+    fit_seconds: FiniteFloat
+    evaluate_seconds: FiniteFloat
     """Ranking the test events and computing their metrics."""
     epochs: int
     """0 for models that no loop trains."""
@@ -94,7 +97,7 @@ class RunRecord(Frozen):
     """Under a condition: how the lists of `metrics` obey it."""
     stages: list[Stage] = []
     """Under a condition: pre-training and fine-tuning."""
-    notes: dict[str, float]
+    notes: dict[str, FiniteFloat]
     """Facts about the test events: how many, without history, with targets seen before or unseen in training."""
     cost: Cost
     checksums: dict[str, str] = {}
@@ -127,7 +130,10 @@ def load_record(folder: Path) -> RunRecord:
     """Read ``record.json`` in `folder`. Raises UsageError when it is missing, damaged or of another schema."""
     path = folder / FILE_NAME
     try:
-        document = json.loads(path.read_text(encoding="utf-8"))
+        text = path.read_text(encoding="utf-8")
+        document = json.loads(text)
+        if ("\\" in text or not text.isascii()) and _steers(document):
+            raise UsageError(f"{path} holds control characters, which no record has: it was not written by cpbench")
         version = document.get("schema_version") if isinstance(document, dict) else None
         if isinstance(version, int) and version != SCHEMA_VERSION:
             age = "a newer" if version > SCHEMA_VERSION else "an older"
@@ -141,5 +147,14 @@ def load_record(folder: Path) -> RunRecord:
                                    for detail in error.errors(include_url=False)}))
         raise UsageError(f"{path} is not a run record (wrong or missing: {places}); repeat the run with --force"
                          ) from error
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise UsageError(f"{path} is damaged ({error}); repeat the run with --force") from error
+
+
+def _steers(value: Any) -> bool:
+    """Whether a text anywhere in `value` holds a control character."""
+    if isinstance(value, dict):
+        return any(_steers(key) or _steers(each) for key, each in value.items())
+    if isinstance(value, list):
+        return any(map(_steers, value))
+    return isinstance(value, str) and CONTROL.search(value) is not None

@@ -35,9 +35,14 @@ def with_statistics(tables: Sequence[ComparisonTable], reference: str | None = N
     for table in tables:
         measured, problems = aligned([row.runs for row in table.rows])
         missing += problems
-        found.append(_with_statistics(table, measured, _reference(table, measured, reference)))
+        found.append(_with_statistics(table, measured, _reference(table, measured, reference), reference is not None))
     more = f" (and {len(missing) - 1} more)" if len(missing) > 1 else ""
-    return found, [f"rows without statistics: {missing[0]}{more}"] if missing else []
+    warnings = [f"rows without statistics: {missing[0]}{more}"] if missing else []
+    without = [table for table in found if table.rows and table.reference is None]
+    if reference is not None and without:
+        warnings.append(f"{reference} has no row with ranks in {len(without)} of {len(found)} tables: nothing is "
+                        "compared there")
+    return found, warnings
 
 
 def _reference(table: ComparisonTable, measured: Sequence[Ranks | None], wanted: str | None) -> Row | None:
@@ -48,14 +53,14 @@ def _reference(table: ComparisonTable, measured: Sequence[Ranks | None], wanted:
     return next((row for row in fitting if row.recipe == "tuned"), fitting[0] if fitting else None)
 
 
-def _with_statistics(table: ComparisonTable, measured: Sequence[Ranks | None], reference: Row | None
+def _with_statistics(table: ComparisonTable, measured: Sequence[Ranks | None], reference: Row | None, is_named: bool
                      ) -> ComparisonTable:
     rows = list(table.rows)
     usable = [place for place, ranks in enumerate(measured) if ranks is not None]
     for name, value in METRICS.items():
         samples = {place: Sample(per_user(value(ranks.ranks), ranks.users), rows[place].deterministic)
                    for place in usable if (ranks := measured[place]) is not None and name in rows[place].metrics}
-        if not samples:
+        if not samples or next(iter(samples.values())).values.shape[1] < 2:  # one user says nothing of others
             continue
         for place, interval in zip(samples, intervals(list(samples.values())), strict=True):
             estimate = replace(rows[place].metrics[name], interval=interval)
@@ -64,9 +69,11 @@ def _with_statistics(table: ComparisonTable, measured: Sequence[Ranks | None], r
         if base is not None:
             others = [place for place in samples if place != base]
             differences = [compare(samples[place], samples[base]) for place in others]
-            for place, difference, p_value in zip(others, differences, holm([each.p_value for each in differences]),
-                                                  strict=True):
+            # the best row was chosen by these very events: any two rows could have been the ones compared
+            family = len(others) if is_named else len(samples) * len(others) // 2
+            corrected = holm([each.p_value for each in differences], family)
+            for place, difference, p_value in zip(others, differences, corrected, strict=True):
                 own = {**rows[place].differences, name: replace(difference, p_value=p_value)}
                 rows[place] = replace(rows[place], differences=own)
-    return replace(table, rows=rows, reference=reference.label if reference else None)
+    return replace(table, rows=rows, reference=reference.label if reference else None, reference_is_named=is_named)
 

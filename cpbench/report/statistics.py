@@ -131,10 +131,15 @@ def _seed_variance(values: np.ndarray) -> float:
     return max(0.0, float(by_seed.var(ddof=1) - noise / n_users))
 
 
-def holm(p_values: Sequence[float]) -> list[float]:
-    """Holm's step-down correction of a family of p-values (Scandinavian Journal of Statistics 6, 1979)."""
+def holm(p_values: Sequence[float], family: int | None = None) -> list[float]:
+    """Holm's step-down correction of a family of p-values (Scandinavian Journal of Statistics 6, 1979).
+
+    `family`: how many comparisons there are, of which `p_values` are some; those that are not given are taken to have
+    the largest p-values, which corrects too much rather than too little.
+    """
     order = np.argsort(p_values)
-    stepped = np.asarray(p_values)[order] * np.arange(len(order), 0, -1)
+    total = len(order) if family is None else family
+    stepped = np.asarray(p_values)[order] * np.arange(total, total - len(order), -1)
     adjusted = np.empty(len(order))
     adjusted[order] = np.minimum(np.maximum.accumulate(stepped), 1.0)
     return adjusted.tolist()

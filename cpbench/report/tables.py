@@ -63,8 +63,9 @@ class Row:
 
     @property
     def deterministic(self) -> bool:
-        """Whether seeds change nothing."""
-        return all(run.record.deterministic for run in self.runs)
+        """Whether seeds change nothing: of a model that counts, as far as its runs show."""
+        differ = any(estimate.spread for estimate in self.metrics.values())
+        return all(run.record.deterministic for run in self.runs) and not differ
 
     @property
     def is_external(self) -> bool:
@@ -94,6 +95,8 @@ class ComparisonTable:
     """``paper``: every trained model has the settings of its paper."""
     reference: str | None = None
     """The label of the row that the others are compared with."""
+    reference_is_named: bool = False
+    """Whether it was asked for; else it is the best row, chosen by the same events as the comparison."""
 
     @property
     def all_rows(self) -> list[Row]:

@@ -42,7 +42,8 @@ def test_what_recommend_shows_can_be_evaluated_verified_and_reported(home, tmp_p
     assert again.returncode == 0 and "recorded already (--force evaluates them again)" in again.stderr
     assert "theirs" in again.stdout and f"{ours['HR@5']:.4f}" in again.stdout
     assert "40 test events, lists of 10; leave-one-out, seen items excluded, no serving lag" in again.stdout
-    assert cpbench(home, "verify", document["folder"]).stdout.endswith("1 run: all metrics follow from the ranks\n")
+    verified = cpbench(home, "verify", document["folder"]).stdout
+    assert verified.endswith("1 run: all recomputed metrics follow from the ranks\n")
     (row,) = json.loads(cpbench(home, "report", "--results", tmp_path, "--json").stdout)["tables"][0]["rows"]
     assert (row["model"], row["recipe"], row["information"]) == ("theirs", "external", [])
     assert list(tmp_path.rglob(".*")) == []

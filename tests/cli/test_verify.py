@@ -8,7 +8,7 @@ from tests.report.test_verify import honest, kept
 def test_it_says_what_cannot_be_trusted(tmp_path):
     folder = kept(tmp_path / "results", honest())
     done = cpbench(tmp_path, "verify")
-    assert done.returncode == 0 and done.stdout == "1 run: all metrics follow from the ranks\n"
+    assert done.returncode == 0 and done.stdout == "1 run: all recomputed metrics follow from the ranks\n"
     assert done.stderr == ("1 run, 21 metrics recomputed from their ranks, "
                            "the files of 0 compared with recorded checksums\n")
     (folder / "record.json").write_text((folder / "record.json").read_text().replace('"MRR":', '"MRR":2'))

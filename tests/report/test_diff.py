@@ -141,3 +141,9 @@ def test_metrics_that_do_not_follow_from_the_ranks_are_remarked(tmp_path):
     found = diff(kept(tmp_path, honest(OLD), OLD), kept(tmp_path, honest(OLD, "hstu"), NEW))
     (remark,) = found.remarks
     assert "hstu" in remark and "is not to be trusted" in remark and found.users is not None
+
+
+def test_one_user_is_not_tested(tmp_path):
+    found = compared(tmp_path, [1.0], [30.0])
+    assert found.users is not None and found.users.tests == {}
+    assert found.users.tallies[0] == Tally("HR@10", 0, 1, 0)

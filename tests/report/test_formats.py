@@ -63,6 +63,12 @@ def test_csv_has_one_line_a_model_with_every_metric():
     assert rows[0]["seeds"] == "1 2" and rows[0]["serving_lag"] == "0" and rows[0]["users"] == "40"
 
 
+def test_csv_has_the_counts_of_every_dataset():
+    made = tables(record("sasrec"), record("ease", dataset="other", dataset_counts={"users": 3, "sessions": 9}))
+    rows = list(csv.DictReader(io.StringIO(csv_text(made))))
+    assert [row["sessions"] for row in rows] == ["9", ""] and [row["items"] for row in rows] == ["", "300"]
+
+
 def test_json_holds_everything():
     made = json.loads(json.dumps(document(beauty(), ["careful"])))
     assert made["warnings"] == ["careful"]

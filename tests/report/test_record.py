@@ -24,6 +24,10 @@ def test_a_damaged_foreign_or_older_record_is_named(tmp_path):
         (path.read_text()[:100], "is damaged"),
         ("[1]", "is not a run record"),
         (json.dumps({**document, "seed": "x", "cost": {}}), "is not a run record (wrong or missing: cost."),
+        (json.dumps({**document, "notes": {"beam": math.nan}}), "is not a run record (wrong or missing: notes.beam)"),
+        ("[" * 100_000, "is damaged"),
+        (json.dumps({**document, "model": "a\x1b[31m"}), "holds control characters"),
+        (json.dumps({**document, "config": {"k": ["a\x9b31m"]}}, ensure_ascii=False), "holds control characters"),
         (json.dumps({**document, "schema_version": 0}), "by an older cpbench (record schema 0, this one reads 1)"),
         (json.dumps({**document, "schema_version": 9}), "was written by a newer cpbench (record schema 9"),
     ):

@@ -1,3 +1,5 @@
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -59,7 +61,11 @@ def test_intervals_hold_the_mean_and_a_table_says_what_they_are(runs):
         assert low < row.metrics["HR@10"].mean < high
     text = "\n".join(caption(table))
     assert "95 % bootstrap interval" in text and f"Differences are to {table.reference}" in text
-    assert "Holm-corrected over 3 rows" in text
+    assert "Holm-corrected over all 6 pairs of rows, as the best row was chosen by these events" in text
+    (named,), _ = with_statistics(comparison_tables(runs)[0], table.rows[0].model)
+    assert any("Holm-corrected over 3 rows" in line for line in caption(named))
+    for row, own in zip(table.rows[1:], named.rows[1:], strict=True):
+        assert row.differences["HR@10"].p_value >= own.differences["HR@10"].p_value
     assert "The comparison of hstu (tuned) rests on a single run" in text  # ease has one run and needs no more
     assert "≈ ±" in markdown([table]) and "†" in markdown([table]) and r"$\approx$" in latex([table])
     assert len({len(line.cells) for line in grid(table).lines}) == 1 == len({len(grid(table).headings)})
@@ -117,3 +123,48 @@ def test_a_metric_that_is_no_number_is_left_out_and_named(tmp_path):
     run = Run(made.record.model_copy(update={"metrics": broken}), made.folder)
     (table,), warnings = comparison_tables([run])
     assert "HR@10" not in table.rows[0].metrics and "has no number for HR@10" in warnings[0]
+
+
+@pytest.mark.parametrize(("change", "sentence"), [
+    (lambda table: table.with_columns(pl.col("target") + 1), "holds other test events than the other runs"),
+    (lambda table: pl.concat([table.head(1), table.head(EVENTS - 1)]), "holds other test events than the other runs"),
+    (lambda table: table.head(0), "holds no test event"),
+    (lambda table: table.with_columns(pl.col("rank").cast(pl.String)), "holds no numbers in the column 'rank'"),
+    (lambda table: table.with_columns(pl.col("user").cast(pl.String)), "holds no whole numbers in the column 'user'"),
+])
+def test_the_row_with_strange_ranks_is_named_and_not_the_others(runs, change, sentence):
+    path = runs[0].folder / "ranks.parquet"  # of the first run that is read
+    change(pl.read_parquet(path)).write_parquet(path)
+    (table,), (warning,) = with_statistics(comparison_tables(runs)[0])
+    assert str(path) in warning and sentence in warning and "more)" not in warning
+    assert [row.model for row in table.rows if row.metrics["HR@10"].interval is None] == ["sasrec"]
+
+
+def test_intervals_are_explained_and_the_missing_reference_is_told(runs, tmp_path):
+    other = kept(tmp_path, "pinrec", 1, 0.4, dataset="other")
+    tables, (warning,) = with_statistics(comparison_tables([*runs, other])[0], "ease")
+    assert warning == "ease has no row with ranks in 1 of 2 tables: nothing is compared there"
+    without = next(table for table in tables if table.dataset == "other")
+    assert without.reference is None and any("95 % bootstrap interval" in line for line in caption(without))
+
+
+def test_one_user_proves_nothing(runs):
+    for run in runs:
+        path = run.folder / "ranks.parquet"
+        pl.read_parquet(path).filter(pl.col("user") == 0).write_parquet(path)
+    (table,), warnings = with_statistics(comparison_tables(runs)[0])
+    assert warnings == [] and not any(row.differences for row in table.rows)
+    assert not any(row.metrics["HR@10"].interval for row in table.rows)
+
+
+def test_a_thousand_runs_of_one_table_are_read_without_a_warning(tmp_path):
+    table = pl.DataFrame({"user": range(2000), "target": range(2000), "rank": [1.0] * 2000})
+    for number in range(1000):
+        (tmp_path / str(number)).mkdir()
+        table.write_parquet(tmp_path / str(number) / "ranks.parquet")
+    code = ("import sys, pathlib; from cpbench.report.evidence import _read_all;"
+            "print(len(_read_all(sorted(pathlib.Path(sys.argv[1]).iterdir()))))")
+    # another process: polars warns from a thread of its own, which pytest does not see
+    done = subprocess.run([sys.executable, "-c", code, tmp_path], capture_output=True, text=True, check=True,
+                          timeout=60)
+    assert (done.stdout, done.stderr) == ("1000\n", "")

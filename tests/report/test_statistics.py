@@ -97,3 +97,20 @@ def test_holm_keeps_the_order_and_never_lowers(p_values):
     order = np.argsort(p_values, kind="stable")
     assert all(0 <= a <= 1 and a >= p for a, p in zip(adjusted, p_values, strict=True))
     assert (np.diff(np.array(adjusted)[order]) >= 0).all()
+
+
+def test_the_best_of_ten_equal_models_is_rarely_told_from_another():
+    alone = pairs = 0
+    for trial in range(200):
+        generator = np.random.default_rng(30_000 + trial)
+        taste = generator.normal(size=100)
+        samples = [Sample(taste + generator.normal(size=(1, 100))) for _ in range(10)]
+        samples.sort(key=lambda each: -each.mean)
+        p_values = [compare(each, samples[0]).p_value for each in samples[1:]]
+        alone += min(holm(p_values)) < 0.05
+        pairs += min(holm(p_values, 45)) < 0.05
+    assert pairs / 200 < 0.09 < alone / 200
+
+
+def test_a_larger_family_corrects_more():
+    assert holm([0.01, 0.02], 3) == pytest.approx([0.03, 0.04]) and holm([0.01, 0.02], 2) == holm([0.01, 0.02])

@@ -4,7 +4,7 @@ from cpbench.data.protocol import Protocol
 from cpbench.errors import UsageError
 from cpbench.report.caption import caption, describe
 from cpbench.report.collect import collect
-from cpbench.report.grid import grid
+from cpbench.report.grid import grid, title
 from cpbench.report.tables import comparison_tables
 from tests.report.records import record, runs, store
 
@@ -18,7 +18,7 @@ def test_means_and_spread_over_seeds_best_first():
     assert sasrec.metrics["HR@10"].spread == pytest.approx(0.1414, abs=1e-4)  # n - 1 in the denominator
     assert ease.metrics["HR@10"].spread is None
     assert table.is_best(sasrec, "HR@10") and not table.is_best(ease, "HR@10")
-    assert "Mean ± standard deviation over 1 to 2 seeds. Rows without ± are single runs." in caption(table)
+    assert "Mean ± standard deviation over 2 seeds. Rows without ± are single runs." in caption(table)
     assert sasrec.fit_seconds == 12.0 and sasrec.parameters == 45_100
 
 
@@ -27,6 +27,30 @@ def test_single_runs_are_said_to_be_single():
     assert any(line.startswith("Single run of each model") for line in caption(table))
     (alone,), _ = comparison_tables(runs([record("sasrec")]))
     assert not alone.is_best(alone.rows[0], "HR@10")
+
+
+def test_a_model_that_counts_is_no_single_run():
+    cost = record().cost.model_copy(update={"epochs": 0})
+    fixed = [record("ease").model_copy(update={"cost": cost}), record("item-knn").model_copy(update={"cost": cost})]
+    (table,), _ = comparison_tables(runs(fixed))
+    assert "Another seed would change nothing in ease, item-knn." in caption(table)
+    (mixed,), _ = comparison_tables(runs([*fixed[:1], record("sasrec")]))
+    assert any(line.startswith("Single run of each model") and line.endswith(" change nothing in ease.")
+               for line in caption(mixed))
+
+
+def test_a_model_without_epochs_whose_seeds_differ_is_not_taken_to_count():
+    cost = record().cost.model_copy(update={"epochs": 0})
+    own = [record("walks", seed, hr).model_copy(update={"cost": cost}) for seed, hr in ((1, 0.5), (2, 0.6))]
+    (same,), _ = comparison_tables(runs([*own[:1], own[0].model_copy(update={"seed": 2})]))
+    (differing,), _ = comparison_tables(runs(own))
+    assert same.rows[0].deterministic and not differing.rows[0].deterministic
+    assert not any("change nothing" in line for line in caption(differing))
+
+
+def test_tables_that_differ_in_seen_items_alone_have_titles_of_their_own():
+    tables, _ = comparison_tables(runs([record(), record(protocol=Protocol(exclude_seen=False))]))
+    assert {title(table) for table in tables} == {"tiny: leave-one-out", "tiny: leave-one-out, seen items kept"}
 
 
 def test_versions_of_the_data_and_protocols_never_share_a_table():

@@ -1,3 +1,4 @@
+import re
 from pathlib import Path
 
 import numpy as np
@@ -108,3 +109,30 @@ def test_the_reference_results_can_be_trusted():
     assert len(verdicts) > 50 and sum(verdict.recomputed for verdict in verdicts) > 1000
     assert [verdict for verdict in verdicts if verdict.problems] == []
     assert not any("changed sources" in remark for verdict in verdicts for remark in verdict.remarks)
+
+
+def test_what_is_no_number_and_a_record_without_metrics_are_found(tmp_path):
+    folder = kept(tmp_path / "nan", honest())
+    text = (folder / "record.json").read_text()
+    (folder / "record.json").write_text(re.sub(r'"MRR":[\d.]+', '"MRR":NaN', text))
+    assert [each for each in verify(folder).problems if each.startswith("MRR is nan in the record")]
+    empty = verify(kept(tmp_path / "empty", record(metrics={"test": {}}, notes={"events": 4.0})))
+    assert empty.problems == ["no metric of the record could be recomputed"]
+
+
+@pytest.mark.parametrize(("change", "problem"), [
+    (lambda table: table.drop("user"), "lacks the column 'user'"),
+    (lambda table: table.with_columns(pl.col("target").cast(pl.String)), "no whole numbers in the column 'target'"),
+    (lambda table: table.with_columns(pl.col("rank").cast(pl.String)), "no numbers in the column 'rank'"),
+    (lambda table: table.head(0), "holds no test event"),
+])
+def test_a_file_that_is_no_table_of_ranks_is_a_problem(tmp_path, change, problem):
+    folder = kept(tmp_path, honest())
+    change(pl.read_parquet(folder / "ranks.parquet")).write_parquet(folder / "ranks.parquet")
+    (found,) = verify(folder).problems
+    assert problem in found and "nothing supports the metrics" in found
+
+
+def test_a_step_needs_ranks_of_its_own(tmp_path):
+    (problem,) = verify(kept(tmp_path, honest(), RANKS[:, :1])).problems
+    assert problem == "no rank supports HR@10/step 1"
