@@ -76,8 +76,8 @@ def _statistics(table: "ComparisonTable") -> list[str]:
     single = [row.label for row in compared if not all(each.covers_seeds for each in row.differences.values())]
     if single:
         everything = "Every comparison" if len(single) == len(compared) else f"The comparison of {', '.join(single)}"
-        lines.append(f"{everything} rests on a single run of a model that another seed would change: its test counts "
-                     "users only, and proves less than it seems.")
+        lines.append(f"{everything} rests on a single run of a model that another seed may change, hence the brackets "
+                     "around its mark: its test counts users only, and proves less than it seems.")
     return lines
 
 

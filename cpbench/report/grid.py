@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from cpbench.report.record import ORACLE
-from cpbench.report.significance import LEVEL
+from cpbench.report.significance import mark
 from cpbench.report.statistics import Comparison
 from cpbench.report.tables import SORTED_BY, ComparisonTable, Row
 
@@ -95,8 +95,8 @@ def difference_cell(difference: Comparison | None) -> Cell:
     if difference is None:
         return Cell("")
     low, high = difference.interval
-    differs = difference.p_value < LEVEL
-    text = f"{difference.mean:+.4f} " + ("†" if differs else f"≈ ±{number(difference.bound)}")
+    symbol = mark(difference)
+    text = f"{difference.mean:+.4f} {symbol}" + (f" ±{number(difference.bound)}" if "≈" in symbol else "")
     p_value = "p < 0.001" if difference.p_value < 0.001 else f"p {difference.p_value:.3f}"
     return Cell(text, (f"[{low:+.4f}, {high:+.4f}]", f"{p_value}, d {difference.effect:+.2f}"))
 

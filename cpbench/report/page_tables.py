@@ -152,7 +152,7 @@ def _metric(name: str, best: float | None, row: Row) -> Cell:
     difference = row.differences.get(name)
     if difference is not None:
         symbol = mark(difference)
-        lines.append(f"{difference.mean:+.4f} {symbol}" + (f" ±{difference.bound:.4f}" if symbol == "≈" else ""))
+        lines.append(f"{difference.mean:+.4f} {symbol}" + (f" ±{difference.bound:.4f}" if "≈" in symbol else ""))
     return cell._replace(lines=lines, best=row.model != ORACLE and estimate.mean == best)
 
 

@@ -15,10 +15,12 @@ LEVEL = 0.05
 
 
 def mark(difference: Comparison | None) -> str:
-    """``†`` for a difference, ``≈`` for none that was found; nothing for the reference and rows without ranks."""
+    """``†`` for a difference, ``≈`` for none that was found, in brackets where a single run of a model that seeds
+    change is compared; nothing for the reference and rows without ranks."""
     if difference is None:
         return ""
-    return "†" if difference.p_value < LEVEL else "≈"
+    symbol = "†" if difference.p_value < LEVEL else "≈"
+    return symbol if difference.covers_seeds else f"({symbol})"
 
 
 def with_statistics(tables: Sequence[ComparisonTable], reference: str | None = None

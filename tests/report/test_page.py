@@ -17,7 +17,7 @@ from cpbench.report.figures.style import Drawn
 from cpbench.report.page import html
 from cpbench.report.page_runs import IN_FULL, Ids
 from cpbench.report.record import RunRecord
-from cpbench.report.significance import with_statistics
+from cpbench.report.significance import mark, with_statistics
 from cpbench.report.stored_ablation import StoredAblation, stored_ablations
 from cpbench.report.tables import ComparisonTable, comparison_tables
 from tests.data.test_describe import made
@@ -206,7 +206,7 @@ def test_statistics_are_shown_with_what_they_rest_on() -> None:
     compared = next(row for row in first.rows if row.differences)
     estimate, difference = compared.metrics["HR@10"], compared.differences["HR@10"]
     assert estimate.interval and f"[{estimate.interval[0]:.4f}, {estimate.interval[1]:.4f}]" in shown.text
-    sign = "†" if difference.p_value < 0.05 else f"≈ ±{difference.bound:.4f}"
+    sign = mark(difference) + ("" if difference.p_value < 0.05 else f" ±{difference.bound:.4f}")
     assert f"{difference.mean:+.4f} {sign}" in shown.text
     assert f"Differences to {first.reference}" in shown.text and f"{difference.effect:+.3f}" in shown.text
 

@@ -33,7 +33,7 @@ def draw(table: ComparisonTable, folder: Path) -> Drawn | None:
         caption.append(f"The best {MOST} of {len(ordered)} rows.")
     if not all(row.metrics[metric].interval for row in rows):
         caption.append("Without a bar: no ranks to say how sure it is.")
-    marks = {mark(row.differences.get(metric)) for row in rows}
+    marks = {mark(row.differences.get(metric)).strip("()") for row in rows}
     if marks & set(MEANING):
         caption.append(f"■ is {table.reference}: "
                        f"{', '.join(f'{each} {text}' for each, text in MEANING.items() if each in marks)}.")
@@ -62,7 +62,7 @@ def plot(table: ComparisonTable, rows: Sequence[Row], labels: Sequence[str], met
     told = uses if len(set(uses)) > 1 else [""] * len(rows)  # more information is not a better model
     figure = blank(width_for(labels, 26), 0.8 + (0.28 if any(told) else 0.19) * len(rows))
     axes = figure.subplots()
-    marks = {mark(row.differences.get(metric)) for row in rows}
+    marks = {mark(row.differences.get(metric)).strip("()") for row in rows}
     for place, (row, label, information) in enumerate(zip(rows, labels, told, strict=True)):
         estimate, is_reference = row.metrics[metric], row.label == table.reference
         ours = "black" if is_reference else colour(0)
