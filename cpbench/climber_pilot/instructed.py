@@ -162,7 +162,7 @@ class InstructedPilot(SequenceModel, InstructedRecommender):
 
     def _answer(self, k: int, encoded: Encoded, asked: Asked) -> Tensor:
         answer: Tensor = self.conditioning.answer(self.pilot, k, encoded, asked)
-        return answer if self.embedding is None else answer + self.embedding(asked.values)
+        return self.pilot.query(answer if self.embedding is None else answer + self.embedding(asked.values))
 
     def _matching(self, batch: Sequences, values: Tensor, times: Tensor) -> Tensor:
         """Which keys carry each asked value, bool [B, Q, L]; values, times [B, Q]."""

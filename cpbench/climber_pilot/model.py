@@ -11,6 +11,7 @@ Where the paper is silent, see docs/climber-pilot.md.
 from typing import Literal, NamedTuple
 
 import torch
+import torch.nn.functional as F
 from pydantic import Field
 from torch import Tensor, nn
 
@@ -48,6 +49,9 @@ class ClimberPilotConfig(ModelConfig):
     category_width: int = Field(8, ge=1)
     """Columns of `width` that belong to the category."""
     loss: Literal["sampled-softmax", "softmax"] = "sampled-softmax"
+    temperature: float = Field(0.0, ge=0)
+    """0: scores are inner products, the paper's. Above 0 items and answers are unit vectors and a score is their cosine
+    over it, as in HSTU's public code."""
     negatives: int = Field(512, ge=1)
     """Shared by all positions of a batch and by all branches."""
     sampler: Literal["uniform", "in-batch"] = "uniform"
@@ -112,21 +116,26 @@ class ClimberPilot(SequenceModel):
         self.log_share = torch.log(self.popularity.clamp(min=0.5) / self.popularity.sum())
 
     def item_matrix(self) -> Tensor:
-        return self.items()
+        items: Tensor = self.items()
+        return F.normalize(items, dim=-1) if self.config.temperature else items
+
+    def query(self, answer: Tensor) -> Tensor:
+        """A branch layer's answer [..., D] as what is multiplied with the item vectors."""
+        return F.normalize(answer, dim=-1) / self.config.temperature if self.config.temperature else answer
 
     def encode(self, batch: Sequences, visible: Tensor, items: Tensor) -> Encoded:
         """Run the encoder on a batch of which row q sees the first visible[b, q] keys; items [N, D] are all vectors."""
         bias = self.bias(batch.times)
         masked, blind = bias + staircase(visible, visible.shape[1]), blind_rows(visible)
-        states = [self.dropout(items[batch.items])]
+        scale = self.config.width**0.5 if self.config.temperature else 1.0  # of unit vectors: a root mean square of 1
+        states = [self.dropout(items[batch.items] * scale)]
         for layer in self.encoder:
             states.append(layer(states[-1], masked, blind))
         return Encoded(states, bias, masked, visible, blind)
 
     def branch(self, k: int, encoded: Encoded) -> Tensor:
         """Branch k's answer at every position, [B, L, D]."""
-        answer: Tensor = self.branches[k - 1](encoded.states[-1], encoded.masked, encoded.blind)
-        return answer
+        return self.query(self.branches[k - 1](encoded.states[-1], encoded.masked, encoded.blind))
 
     def served(self, batch: Sequences, items: Tensor | None = None) -> Encoded:
         """The encoder under the plain causal mask: what serving computes (the time mask belongs to training only)."""
@@ -141,7 +150,7 @@ class ClimberPilot(SequenceModel):
         state = encoded.states[-1]
         seen = staircase(last + 1, state.shape[1])  # [B, 1, 1, L]
         answer: Tensor = self.branches[0](state, take_rows(encoded.bias, last) + seen, None, take_rows(state, last))
-        return answer[:, 0]
+        return self.query(answer[:, 0])
 
     def training_loss(self, batch: Sequences) -> tuple[Tensor, dict[str, float]]:
         config = self.config

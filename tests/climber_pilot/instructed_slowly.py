@@ -7,7 +7,7 @@ from torch import Tensor
 
 from cpbench.climber_pilot.conditioning import AdaptiveNorm, ConditionToken, OutputHead, SparseAttention
 from cpbench.climber_pilot.instructed import InstructedPilot
-from tests.climber_pilot.test_model import layer_slowly, normed
+from tests.climber_pilot.test_model import items_slowly, layer_slowly, logits_slowly, normed
 
 Sequence = tuple[list[int], list[int]]
 """Items and their times."""
@@ -34,8 +34,7 @@ def one_row(layer: torch.nn.Module, keys: list[Tensor], biases: list[Tensor], x:
 
 def states_slowly(model: InstructedPilot, items: list[int], bias: Tensor, sees: list[list[int]]) -> list[list[Tensor]]:
     """The input of every encoder layer and its output, a vector a row."""
-    vectors = model.item_matrix()
-    states = [[vectors[item] for item in items]]
+    states = [items_slowly(model.pilot, items)[1]]
     for layer in model.pilot.encoder:
         states.append(layer_slowly(layer, states[-1], sees, bias))
     return states
@@ -99,7 +98,7 @@ def loss_slowly(model: InstructedPilot, sequences: list[Sequence], seed: int) ->
                 value = max(carried, key=lambda value: float(lots[number, q, value]))
                 reading = visible[row][-1] if exact else row
                 answer = answer_slowly(model, k, states, bias, reading, visible[row], items[:-1], value)
-                logits = model.item_matrix() @ answer
+                logits = logits_slowly(model.pilot, model.item_matrix(), answer)
                 terms.append(torch.logsumexp(logits, 0) - logits[items[q + 1]])
         if terms:
             total = total + torch.stack(terms).mean()

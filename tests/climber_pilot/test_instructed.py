@@ -69,7 +69,8 @@ def loss_of(model: InstructedPilot, sequences: list[tuple[list[int], list[int]]]
 MODES = [{"mode": "nip"}, {"mode": "mip", "branches": 3}, {"mode": "tamip", "branches": 1},
          {"mode": "tamip", "branches": 2}, {"mode": "tamip", "branches": 3},
          {"mode": "tamip", "branches": 2, "cutoff": "exact"}, {"mode": "tamip", "branches": 3, "cutoff": "exact"},
-         {"mode": "tamip", "branches": 3, "window": 150}, {"mode": "tamip", "branches": 3, "window": 10**6}]
+         {"mode": "tamip", "branches": 3, "window": 150}, {"mode": "tamip", "branches": 3, "window": 10**6},
+         {"mode": "mip", "branches": 2, "temperature": 0.3}]
 
 
 @pytest.mark.parametrize("rows", ["dense", "last"])

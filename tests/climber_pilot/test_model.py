@@ -57,15 +57,30 @@ def layer_slowly(layer: torch.nn.Module, x: list[torch.Tensor], sees: list[list[
     return out
 
 
+def items_slowly(model: ClimberPilot, items: list[int]) -> tuple[torch.Tensor, list[torch.Tensor]]:
+    """All item vectors as scores use them, [N, D], and the inputs of these items."""
+    vectors = model.items()
+    if not model.config.temperature:
+        return vectors, [vectors[item] for item in items]
+    vectors = torch.stack([vector / torch.sqrt(vector @ vector) for vector in vectors])
+    return vectors, [vectors[item] * math.sqrt(vectors.shape[1]) for item in items]
+
+
+def logits_slowly(model: ClimberPilot, vectors: torch.Tensor, answer: torch.Tensor) -> torch.Tensor:
+    """Inner products, or cosines over the temperature; [N]."""
+    if not model.config.temperature:
+        return vectors @ answer
+    return vectors @ answer / torch.sqrt(answer @ answer) / model.config.temperature
+
+
 def loss_slowly(model: ClimberPilot, items: list[int], times: list[int]) -> torch.Tensor:
     config, n = model.config, len(items) - 1
     window = config.window if config.mode == "tamip" else 0
     visible = [[j for j in range(q + 1) if window == 0 or times[j] < times[q + 1] - window] for q in range(n)]
     causal = [list(range(q + 1)) for q in range(n)]
-    vectors = model.item_matrix()
+    vectors, x = items_slowly(model, items[:-1])
     bias = model.bias(torch.tensor([times[:-1]]))[0, 0]
     sees = visible if config.cutoff == "mask" else causal
-    x = [vectors[item] for item in items[:-1]]
     for layer in model.encoder:
         x = layer_slowly(layer, x, sees, bias)
     total = torch.zeros(())
@@ -81,17 +96,19 @@ def loss_slowly(model: ClimberPilot, items: list[int], times: list[int]) -> torc
                 row = rows[visible[q][-1]]
             else:
                 row = rows[q]
-            logits = vectors @ row
+            logits = logits_slowly(model, vectors, row)
             terms.append(torch.logsumexp(logits, 0) - logits[items[q + k]])
         if terms:
             total = total + torch.stack(terms).mean()
     return total
 
 
+@pytest.mark.parametrize("temperature", [0, 0.3])
 @pytest.mark.parametrize("cutoff", ["mask", "exact"])
 @pytest.mark.parametrize(("mode", "branches"), [("nip", 2), ("mip", 3), ("tamip", 1), ("tamip", 3)])
-def test_the_training_loss_equals_the_paper_row_by_row(mode: str, branches: int, cutoff: str) -> None:
-    model = build(mode=mode, branches=branches, cutoff=cutoff)
+def test_the_training_loss_equals_the_paper_row_by_row(mode: str, branches: int, cutoff: str,
+                                                       temperature: float) -> None:
+    model = build(mode=mode, branches=branches, cutoff=cutoff, temperature=temperature)
     assert len(model.branches) == (1 if mode == "nip" else branches)
     loss, _ = model.training_loss(batch((ITEMS, TIMES)))
     torch.testing.assert_close(loss, loss_slowly(model, ITEMS, TIMES), rtol=1e-4, atol=1e-5)
@@ -142,6 +159,13 @@ def test_padding_and_company_do_not_change_a_score() -> None:
     alone = model.score(Histories.of_lists([ITEMS], [TIMES]))
     together = model.score(Histories.of_lists([ITEMS, [1, 2, 3] * 3, []], [TIMES, list(range(9)), []]))
     torch.testing.assert_close(alone[0], together[0])
+
+
+@pytest.mark.parametrize("temperature", [0, 0.3])
+def test_serving_reads_the_last_row_of_what_training_reads(temperature: float) -> None:
+    model, sequences = build(temperature=temperature).eval(), batch((ITEMS, TIMES), (ITEMS[:3], TIMES[:3]))
+    rows = model.hidden(sequences)
+    torch.testing.assert_close(model.queries(sequences), torch.stack([rows[0, -1], rows[1, 2]]))
 
 
 def test_the_target_s_time_is_never_used_at_inference() -> None:

@@ -32,7 +32,7 @@ SMALL: dict[str, list[dict[str, Any]]] = {
                **more} for more in ({"causal": True}, {"causal": False, "prefixes": 0, "codes": 8, "levels": 2})],
     "climber-pilot": [{"width": 16, "layers": 1, "negatives": 32, **more} for more in (
         {"mode": "nip", "loss": "softmax"}, {"mode": "mip", "sampler": "in-batch"}, {"mode": "tamip"},
-        {"mode": "tamip", "cutoff": "exact", "category": "none"})],
+        {"mode": "tamip", "cutoff": "exact", "category": "none"}, {"mode": "mip", "temperature": 0.1})],
 }
 CASES = [pytest.param(name, settings, id=f"{name}-{'-'.join(map(str, settings.values()))}")
          for name in model_names() for settings in SMALL.get(name, [{}])]
