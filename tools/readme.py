@@ -1,7 +1,7 @@
-"""Writes the README's results from the records in results/reference: the table, and the figure beside it.
+"""Writes what the records in results/reference say: the README's table, the figure beside it, and docs/results.md.
 
-    python tools/readme.py            write both
-    python tools/readme.py --check    exit with 1 if the README shows anything else than the records say
+    python tools/readme.py            write all three
+    python tools/readme.py --check    exit with 1 if one of them shows anything else than the records say
 """
 
 import argparse
@@ -13,6 +13,7 @@ from tempfile import TemporaryDirectory
 from cpbench.report.caption import footnotes
 from cpbench.report.collect import collect, only
 from cpbench.report.figures.intervals import draw
+from cpbench.report.grid import grid
 from cpbench.report.markdown import escape, pipe_table
 from cpbench.report.record import FILE_NAME
 from cpbench.report.significance import with_statistics
@@ -20,21 +21,28 @@ from cpbench.report.tables import ComparisonTable, comparison_tables
 
 ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "results" / "reference"
+README, TABLES = ROOT / "README.md", ROOT / "docs" / "results.md"
 FIGURE = Path("docs/figures/amazon-beauty.svg")
 BEGIN, END = "<!-- results: made by tools/readme.py -->", "<!-- results end -->"
 DATASET, COLUMNS = "amazon-beauty", ("HR@10", "NDCG@10")
+PREFACE = """# Results
+
+Every table of the records in `results/reference/` whose runs are a recipe as it stands, written by `make readme`: each
+row compared with the best of its table. How to read them: [report](report.md); what they mean:
+[findings](findings/README.md). With all metrics, figures and variants:
+`cpbench report --results results/reference --out report`.
+"""
 
 
-def headline() -> ComparisonTable:
-    """The tuned models on Amazon Beauty, leave-one-out, each compared with the best."""
-    runs = only(collect(RESULTS, [DATASET])[0], [], recipes_only=True)
-    plain = [run for run in runs if run.record.protocol.split == "leave-one-out" and not run.record.protocol.serving_lag
-             and run.record.protocol.horizon == 1 and run.record.protocol.condition is None]
-    (table, *_), _ = with_statistics(comparison_tables(plain)[0])
-    return table
+def all_tables() -> list[ComparisonTable]:
+    """By dataset and protocol, the plainest protocol first."""
+    runs = only(collect(RESULTS)[0], [], recipes_only=True)
+    return with_statistics(comparison_tables(runs)[0])[0]
 
 
-def block(table: ComparisonTable) -> str:
+def headline(tables: list[ComparisonTable]) -> str:
+    """The first table of Amazon Beauty, the tuned models leave-one-out, as it stands in the README."""
+    table = _first(tables)
     evidence = hashlib.sha256()
     for run in (run for row in table.rows for run in row.runs):
         evidence.update((run.folder / FILE_NAME).read_bytes())
@@ -44,42 +52,55 @@ def block(table: ComparisonTable) -> str:
         pipe_table(table, COLUMNS),
         f"![NDCG@10 of every model on Amazon Beauty with its interval]({FIGURE})",
         "",
-        "<details><summary>What the table says exactly</summary>",
-        "",
-        "  \n".join(map(escape, footnotes(table))),
-        "",
-        "</details>",
-        "",
+        *_folded(table),
         f"<!-- evidence {evidence.hexdigest()[:16]} -->",
         END,
     ])
+
+
+def page(tables: list[ComparisonTable]) -> str:
+    """docs/results.md: every table."""
+    return "\n".join([PREFACE, *(line for table in tables for line in (
+        f"## {escape(grid(table).title)}", "", pipe_table(table, COLUMNS), *_folded(table)))])
+
+
+def _first(tables: list[ComparisonTable]) -> ComparisonTable:
+    return next(table for table in tables if table.dataset == DATASET)
+
+
+def _folded(table: ComparisonTable) -> list[str]:
+    notes = "  \n".join(map(escape, footnotes(table)))
+    return ["<details><summary>What the table says exactly</summary>", "", notes, "", "</details>", ""]
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--check", action="store_true")
     options = parser.parse_args()
-    table, readme = headline(), ROOT / "README.md"
-    text = readme.read_text(encoding="utf-8")
+    text = README.read_text(encoding="utf-8")
     before, begin, rest = text.partition(BEGIN)
     _, end, after = rest.partition(END)
     if not (begin and end):
         print(f"README.md lacks the lines {BEGIN} and {END}")
         return 1
-    wanted = before + block(table) + after
+    tables = all_tables()
+    wanted = {README: before + headline(tables) + after, TABLES: page(tables)}
     if options.check:
-        if text != wanted or not (ROOT / FIGURE).is_file():
-            print("README.md does not show what the records say: run `make readme`")
+        stale = [path.name for path, content in wanted.items()
+                 if not path.is_file() or path.read_text(encoding="utf-8") != content]
+        if stale or not (ROOT / FIGURE).is_file():
+            print(f"{' and '.join(stale) or FIGURE} does not show what the records say: run `make readme`")
             return 1
         return 0
     with TemporaryDirectory() as folder:
-        drawn = draw(table, Path(folder))
+        drawn = draw(_first(tables), Path(folder))
         if drawn is None:
             print("there is nothing to draw")
             return 1
         (ROOT / FIGURE).parent.mkdir(parents=True, exist_ok=True)
         (ROOT / FIGURE).write_bytes(drawn.path("svg").read_bytes())
-    readme.write_text(wanted, encoding="utf-8")
+    for path, content in wanted.items():
+        path.write_text(content, encoding="utf-8")
     return 0
 
 
