@@ -69,9 +69,9 @@ def evaluate(model: Recommender, split: Split, events: Events, block: int | None
                 found, top = _rank(model, histories, targets, excluded, given, places, lists.shape[1])
             else:
                 found, top = _generate(model, histories, targets, excluded, given, places)
-            ranks[places] = found.numpy()
+            ranks[places] = found.cpu().numpy()
             if not only_accuracy:
-                shown, values = (part[:, :lists.shape[1]] for part in top())
+                shown, values = (part[:, :lists.shape[1]].cpu() for part in top())
                 lists[places] = shown.numpy()
                 if given is not None:
                     carried = given.carriers(histories, places).gather(1, shown)
@@ -113,9 +113,11 @@ def _rank(model: Recommender, histories: Histories, targets: torch.Tensor, exclu
           given: Given | None, places: np.ndarray, k: int) -> tuple[torch.Tensor, Top]:
     """Ranks float64 [B, H] of the targets int64 [B, H] among all items, and the lists of k."""
     if given is None:
-        scores = model.score(histories).cpu()
+        scores = model.score(histories)
     else:
         scores, excluded = given.retrieve(model, histories, places, excluded)
+    targets = targets.to(scores.device)  # a catalogue of scores is ranked where it is
+    excluded = None if excluded is None else excluded.to(scores.device)
     if scores.shape != (len(histories), model.facts.n_items):
         raise CpbenchError(f"{model.name}.score gave shape {tuple(scores.shape)}, "
                            f"expected {(len(histories), model.facts.n_items)}")

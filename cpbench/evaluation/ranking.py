@@ -5,7 +5,7 @@ from torch import Tensor
 
 from cpbench.errors import CpbenchError
 
-ROWS = 64  # compared at a time: their scores stay in the processor's cache
+ROWS = 64  # compared at a time on a processor: their scores stay in its cache
 
 
 def ranks_of(scores: Tensor, targets: Tensor, excluded: Tensor | None = None) -> Tensor:
@@ -13,12 +13,13 @@ def ranks_of(scores: Tensor, targets: Tensor, excluded: Tensor | None = None) ->
 
     scores [B, N]; targets int64 [B]; excluded bool [B, N] marks items that may not be shown. Equal scores share the
     middle rank, so a constant scorer gains nothing from ties. A target that is itself excluded is a miss: infinity.
-    Raises CpbenchError on NaN: a NaN is an error, not a rank.
+    All of them on one device, and so the ranks. Raises CpbenchError on NaN: a NaN is an error, not a rank.
     """
-    ranks = [_ranks_of_rows(scores[first:first + ROWS], targets[first:first + ROWS, None],
-                            None if excluded is None else excluded[first:first + ROWS])
-             for first in range(0, len(scores), ROWS)]
-    return torch.cat(ranks) if ranks else torch.empty(0, dtype=torch.float64)
+    rows = ROWS if scores.device.type == "cpu" else max(len(scores), 1)
+    ranks = [_ranks_of_rows(scores[first:first + rows], targets[first:first + rows, None],
+                            None if excluded is None else excluded[first:first + rows])
+             for first in range(0, len(scores), rows)]
+    return torch.cat(ranks) if ranks else torch.empty(0, dtype=torch.float64, device=scores.device)
 
 
 def ranks_in(lists: Tensor, scores: Tensor, targets: Tensor) -> Tensor:

@@ -10,6 +10,13 @@ import torch.nn.functional as F
 from torch import Tensor
 
 CHUNK_ELEMENTS = 1 << 20  # logits held at once; larger chunks leave the processor's cache
+GPU_CHUNK_ELEMENTS = 1 << 26  # there a chunk costs a dozen kernel launches and no cache is lost (docs/speed.md)
+
+
+def _rows_at_once(columns: int, device: torch.device, least: int) -> int:
+    """How many rows of logits over `columns` items are held at once."""
+    elements = CHUNK_ELEMENTS if device.type == "cpu" else GPU_CHUNK_ELEMENTS
+    return max(least, elements // max(columns, 1))
 
 
 class _FullSoftmax(torch.autograd.Function):
@@ -21,7 +28,7 @@ class _FullSoftmax(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx, hidden: Tensor, items: Tensor, targets: Tensor) -> Tensor:  # type: ignore[no-untyped-def]
-        rows = max(64, CHUNK_ELEMENTS // items.shape[0])
+        rows = _rows_at_once(items.shape[0], hidden.device, 64)
         wants_grad = hidden.requires_grad or items.requires_grad
         grad_hidden = torch.empty_like(hidden) if wants_grad else None
         grad_items = torch.zeros_like(items, dtype=torch.float32) if wants_grad else None
@@ -65,7 +72,7 @@ class _SampledSoftmax(torch.autograd.Function):
     @staticmethod
     def forward(ctx, hidden: Tensor, positives: Tensor, negatives: Tensor, shift: Tensor | None,  # type: ignore[no-untyped-def]
                 hits: tuple[Tensor, Tensor]) -> Tensor:
-        rows = max(64, CHUNK_ELEMENTS // max(len(negatives), 1))
+        rows = _rows_at_once(len(negatives), hidden.device, 64)
         target_logits = (hidden * positives).sum(1).float()
         grad_hidden = torch.empty_like(hidden)
         grad_negatives = torch.zeros_like(negatives, dtype=torch.float32)
@@ -100,7 +107,7 @@ class _OwnNegatives(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx, hidden: Tensor, items: Tensor, targets: Tensor, negatives: Tensor) -> Tensor:  # type: ignore[no-untyped-def]
-        rows = max(16, CHUNK_ELEMENTS // max(negatives.shape[1] * items.shape[1], 1))
+        rows = _rows_at_once(negatives.shape[1] * items.shape[1], hidden.device, 16)
         grad_hidden, grad_items = torch.empty_like(hidden), torch.zeros_like(items, dtype=torch.float32)
         total = torch.zeros((), dtype=torch.float32, device=hidden.device)
         for first in range(0, len(hidden), rows):

@@ -6,6 +6,7 @@ killed at any instant ends in the same numbers as one that was not.
 """
 
 import math
+import os
 import shutil
 import time
 from collections.abc import Callable
@@ -57,9 +58,17 @@ class TrainingResult:
 
 
 def choose_device(name: str) -> torch.device:
-    """``auto`` is a GPU where there is one. Raises UsageError for a device this machine lacks."""
+    """``auto`` is a GPU where there is one. Raises UsageError for a device this machine lacks.
+
+    A GPU is told to add up in a fixed order from here on, so that a seed gives the same numbers again; PyTorch
+    warns of an operation that cannot.
+    """
     if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    if name.startswith("cuda"):
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # read when cuBLAS starts
+        torch.use_deterministic_algorithms(True, warn_only=True)
+        torch.utils.deterministic.fill_uninitialized_memory = False
     try:
         device = torch.device(name)
         torch.empty(1, device=device)
