@@ -57,7 +57,8 @@ class _FullSoftmax(torch.autograd.Function):
 def full_softmax(hidden: Tensor, items: Tensor, targets: Tensor) -> Tensor:
     """Mean cross-entropy against the whole catalogue. hidden [T, D], items [N, D], targets int64 [T]."""
     hidden, items = _lowered(hidden, items)
-    loss: Tensor = _FullSoftmax.apply(hidden, items, targets)
+    with torch.autocast(hidden.device.type, enabled=False):
+        loss: Tensor = _FullSoftmax.apply(hidden, items, targets)
     return loss
 
 
@@ -146,15 +147,18 @@ def sampled_softmax(hidden: Tensor, items: Tensor, targets: Tensor, negatives: T
     hidden, items = _lowered(hidden, items)
     if negatives.ndim == 2:
         assert log_expected is None, "negatives of each target are drawn uniformly: there is no logQ"
-        own: Tensor = _OwnNegatives.apply(hidden, items, targets, negatives)
+        with torch.autocast(hidden.device.type, enabled=False):
+            own: Tensor = _OwnNegatives.apply(hidden, items, targets, negatives)
         return own
     shift = None if log_expected is None else log_expected[negatives]
-    loss: Tensor = _SampledSoftmax.apply(hidden, items[targets], items[negatives], shift, (targets, negatives))
+    with torch.autocast(hidden.device.type, enabled=False):
+        loss: Tensor = _SampledSoftmax.apply(hidden, items[targets], items[negatives], shift, (targets, negatives))
     return loss
 
 
 def _lowered(*tensors: Tensor) -> tuple[Tensor, ...]:
-    """The tensors in autocast's type, where autocast is on (it does not reach inside an autograd function)."""
+    """The tensors in autocast's type, where autocast is on; inside our functions it is off: on a GPU it would turn
+    single operations back to float32."""
     kind = tensors[0].device.type
     if not torch.is_autocast_enabled(kind):
         return tensors

@@ -68,7 +68,7 @@ def test_it_learns_there_as_it_does_here(name: str, data: Split) -> None:
     """Draws differ, sizes of what is learnt do not."""
     here, there = (trained(name, data, device).tensors() for device in ("cpu", "cuda"))
     for key, tensor in here.items():
-        if tensor.is_floating_point() and tensor.numel() > 64:
+        if tensor.is_floating_point() and tensor.ndim > 1 and tensor.numel() > 256:
             assert float(there[key].std() / tensor.std().clamp(min=1e-6)) == pytest.approx(1.0, abs=0.25), key
 
 
