@@ -60,8 +60,8 @@ class TrainingResult:
 def choose_device(name: str) -> torch.device:
     """``auto`` is a GPU where there is one. Raises UsageError for a device this machine lacks.
 
-    A GPU is told to add up in a fixed order from here on, so that a seed gives the same numbers again; an operation that
-    cannot is an error (a model of your own may allow it: torch.use_deterministic_algorithms(False)).
+    A GPU is told to add up in a fixed order from here on, so that a seed gives the same numbers again; an operation
+    that cannot is an error (a model of your own may allow it: torch.use_deterministic_algorithms(False)).
     """
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
