@@ -9,7 +9,6 @@ The data must be prepared (`cpbench download`), and the sources committed: a rec
 
 import argparse
 import os
-import shlex
 import subprocess
 import sys
 import tomllib
@@ -32,20 +31,22 @@ class Run(NamedTuple):
     dataset: str
     model: str
     recipe: str
-    protocol: str
-    """Options of `cpbench run`; empty for leave-one-out without a lag."""
     seed: int
+    split: str
+    lags: tuple[int, ...]
+    """Protocols that share the training."""
 
     @property
     def arguments(self) -> list[str]:
         return ["run", "--model", self.model, "--dataset", self.dataset, "--recipe", self.recipe, "--seeds",
-                str(self.seed), *shlex.split(self.protocol), "--results", str(RESULTS)]
+                str(self.seed), "--split", self.split, "--serving-lag", ",".join(map(str, self.lags)),
+                "--results", str(RESULTS)]
 
-    def is_done(self) -> bool:
-        options = dict(zip(*[iter(shlex.split(self.protocol))] * 2, strict=True))
-        cells = plan([self.model], [self.dataset], [self.seed], self.recipe, split=options.get(
-            "--split", "leave-one-out"), serving_lag=int(options.get("--serving-lag", 0)))
-        return (cells[0].folder(RESULTS) / FILE_NAME).is_file()
+    def missing(self) -> "Run | None":
+        """What of it has no record."""
+        cells = plan([self.model], [self.dataset], [self.seed], self.recipe, split=self.split, serving_lags=self.lags)
+        lags = tuple(cell.protocol.serving_lag for cell in cells if not (cell.folder(RESULTS) / FILE_NAME).is_file())
+        return self._replace(lags=lags) if lags else None
 
 
 def grid(document: dict[str, Any]) -> Iterator[Run]:
@@ -54,23 +55,24 @@ def grid(document: dict[str, Any]) -> Iterator[Run]:
             model, _, recipe = name.partition("/")
             once = model in document["once"]
             seeds = [1] if once else document["seeds"] + (document["more_seeds"] if minutes < SHORT else [])
-            others = document["protocols"] if model in document["main"] and not recipe else []
-            for protocol in ["", *others]:
+            main = model in document["main"] and not recipe
+            for split, lags in document["protocols" if main else "protocol"].items():
                 for seed in seeds:
-                    yield Run(minutes, dataset, model, recipe or "tuned", protocol, seed)
+                    yield Run(minutes, dataset, model, recipe or "tuned", seed, split, tuple(lags))
 
 
 def listing(missing: list[Run]) -> str:
-    """A Markdown table: one line a dataset, model, recipe and protocol."""
-    lines = ["| dataset | model | recipe | protocol | seeds | minutes |", "|---|---|---|---|---|---:|"]
+    """A Markdown table: one line a dataset, model, recipe, split and set of lags."""
+    lines = ["| dataset | model | recipe | split | lag, s | seeds | minutes |", "|---|---|---|---|---|---|---:|"]
     groups: dict[tuple[str, ...], list[Run]] = defaultdict(list)
     for run in missing:
-        groups[run.dataset, run.model, run.recipe, run.protocol or "leave-one-out"].append(run)
+        groups[run.dataset, run.model, run.recipe, run.split, ", ".join(map(str, run.lags))].append(run)
     for key, runs in groups.items():
         lines.append(f"| {' | '.join(key)} | {', '.join(str(run.seed) for run in runs)} | "
                      f"{sum(run.minutes for run in runs):,.0f} |")
     hours = sum(run.minutes for run in missing) / 60
-    return "\n".join([*lines, "", f"{len(missing)} runs are missing: about {hours:,.0f} hours of one core."])
+    return "\n".join([*lines, "", f"{sum(len(run.lags) for run in missing)} runs are missing, from {len(missing)} "
+                      f"trainings: about {hours:,.0f} hours of one core."])
 
 
 def main() -> int:
@@ -85,7 +87,7 @@ def main() -> int:
         parser.error(f"{options.dataset!r} is not in {RESULTS / 'grid.toml'}: it has {', '.join(document['minutes'])}")
     wanted = [run for run in grid(document) if run.minutes <= options.at_most
               and options.dataset in (None, run.dataset)]
-    missing = [run for run in wanted if not run.is_done()]
+    missing = [left for run in wanted if (left := run.missing())]
     if options.list:
         print(listing(missing))
         return 0

@@ -44,7 +44,7 @@ def command(
     from cpbench.data import catalogue
     from cpbench.errors import UsageError, unknown
     from cpbench.experiments.ablations import ABLATIONS, cells
-    from cpbench.experiments.plan import parse_lag, parse_seeds
+    from cpbench.experiments.plan import parse_lags, parse_seeds
     from cpbench.experiments.recipes import parse_settings
 
     output = Output(as_json, quiet)
@@ -53,11 +53,8 @@ def command(
     if "," in dataset:
         raise UsageError("--dataset takes one dataset here: a grid a dataset")
     ablation = ABLATIONS[name]
-    lags = list(dict.fromkeys(parse_lag(lag) for lag in comma_separated(serving_lags)))
-    if not lags:
-        raise UsageError("--serving-lag names no protocol; 0 is the usual one")
-    grid = cells(ablation, dataset, parse_seeds(seeds), recipe, parse_settings(settings or []), lags, condition,
-                 variants or [])
+    grid = cells(ablation, dataset, parse_seeds(seeds), recipe, parse_settings(settings or []),
+                 parse_lags(serving_lags), condition, variants or [])
     output.note(f"{name}: {ablation.claim}\n{len(grid)} runs on {dataset}")
 
     from rich.markdown import Markdown

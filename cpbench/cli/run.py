@@ -19,6 +19,8 @@ EPILOG = """Examples:
 
 `cpbench run --model climber-pilot --dataset ml-1m --recipe paper --serving-lag 60s`
 
+`cpbench run --model sasrec,hstu --dataset ml-1m --serving-lag 0,15m`  two protocols, every model trained once
+
 `cpbench run --model climber-pilot --condition genre --set sft.method=pinrec`  pre-training, then fine-tuning"""
 
 
@@ -32,8 +34,9 @@ def command(
         "--set", metavar="KEY=VALUE", help="Override a setting of model or training; may be repeated.")] = None,
     split: Annotated[str, typer.Option(
         "--split", metavar="leave-one-out|temporal", help="What is training, validation and test.")] = "leave-one-out",
-    serving_lag: Annotated[str, typer.Option(
-        "--serving-lag", metavar="TIME", help="Hide the last 900, 15m, 1h or 1d before a test event.")] = "0",
+    serving_lags: Annotated[str, typer.Option(
+        "--serving-lag", metavar="TIME[,TIME...]",
+        help="Hide the last 900, 15m, 1h or 1d before a test event; of several, each is a protocol, trained once.")] = "0",
     condition: Annotated[str | None, typer.Option(
         "--condition", metavar="ATTRIBUTE", help="Also train to obey it (genre, category, popularity, freshness, ...)."
         )] = None,
@@ -51,14 +54,14 @@ def command(
     Runs that are recorded already are skipped, interrupted ones continue.
     """
     from cpbench.cli.console import Output
-    from cpbench.experiments.plan import default_datasets, explain, parse_lag, parse_seeds, plan, why_default
+    from cpbench.experiments.plan import default_datasets, explain, parse_lags, parse_seeds, plan, why_default
     from cpbench.experiments.recipes import parse_settings
 
     output = Output(as_json, quiet)
     chosen = default_datasets() if datasets is None else list(dict.fromkeys(comma_separated(datasets)))
     overrides = parse_settings(settings or [])
     cells = plan(comma_separated(models), chosen, parse_seeds(seeds), recipe, overrides, split,
-                 parse_lag(serving_lag), exclude_seen, condition)
+                 parse_lags(serving_lags), exclude_seen, condition)
     output.note(f"datasets: {', '.join(chosen)}{'' if datasets is not None else why_default(chosen)}")
     for line in explain(cells, recipe, overrides):
         output.note(line)
@@ -82,6 +85,7 @@ def command(
 def _document(outcomes: list["Outcome"], results: Path) -> dict[str, Any]:
     return {"results": str(results), "runs": [{
         "dataset": outcome.cell.dataset,
+        "serving_lag": outcome.cell.protocol.serving_lag,
         "model": outcome.cell.model_name,
         "seed": outcome.cell.seed,
         "status": outcome.status,
@@ -103,7 +107,9 @@ def _table(outcomes: list["Outcome"]) -> Any:
     for column in table.columns[3:]:
         column.justify, column.no_wrap = "right", True
     for outcome in outcomes:
-        cells = [outcome.cell.dataset, outcome.cell.model_name, outcome.cell.run_name, outcome.status]
+        lag = outcome.cell.protocol.serving_lag
+        run = outcome.cell.run_name + (f", lag {lag} s" if lag else "")
+        cells = [outcome.cell.dataset, outcome.cell.model_name, run, outcome.status]
         if outcome.record is not None:
             record = outcome.record
             cells += [figure(record, "HR@10"), figure(record, "NDCG@10"), f"{record.cost.fit_seconds:.1f}"]

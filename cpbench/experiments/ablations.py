@@ -158,6 +158,6 @@ def cells(ablation: Ablation, dataset_name: str, seeds: Sequence[int], recipe: s
         require_condition(condition, facts_with_conditions(split(dataset, Protocol())))
     elif condition is not None:
         raise UsageError(f"the ablation {ablation.name!r} takes no --condition")
-    return [(variant, cell) for variant in variants for seed in seeds for lag in serving_lags
-            for cell in plan([MODEL], [dataset_name], [seed], recipe, {**overrides, **variant.settings},
-                             serving_lag=lag, condition=condition, horizon=ablation.horizon)]
+    return [(variant, cell) for variant in variants
+            for cell in plan([MODEL], [dataset_name], seeds, recipe, {**overrides, **variant.settings},
+                             serving_lags=serving_lags, condition=condition, horizon=ablation.horizon)]

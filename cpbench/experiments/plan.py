@@ -64,7 +64,8 @@ class Cell:
 
     @property
     def label(self) -> str:
-        return f"{self.model_name} on {self.dataset} ({self.run_name})"
+        lag = f", lag {self.protocol.serving_lag} s" if self.protocol.serving_lag else ""
+        return f"{self.model_name} on {self.dataset} ({self.run_name}{lag})"
 
     def folder(self, results: Path) -> Path:
         """``results/DATASET/PROTOCOL/MODEL/RUN``."""
@@ -115,6 +116,14 @@ def parse_lag(text: str) -> int:
     return int(match[1]) * UNITS[match[2]]
 
 
+def parse_lags(text: str) -> list[int]:
+    """``"0,15m"`` -> ``[0, 900]``."""
+    lags = [parse_lag(part) for part in text.split(",") if part.strip()]
+    if not lags:
+        raise UsageError("--serving-lag names no length of time; 0 is the usual protocol")
+    return list(dict.fromkeys(lags))
+
+
 def parse_seeds(text: str) -> list[int]:
     """``"1,2,3"`` -> ``[1, 2, 3]``."""
     parts = [part.strip() for part in text.split(",") if part.strip()]
@@ -124,9 +133,10 @@ def parse_seeds(text: str) -> list[int]:
 
 
 def plan(models: Sequence[str], datasets: Sequence[str], seeds: Sequence[int], recipe: str = TUNED,
-         overrides: Mapping[str, Any] | None = None, split: str = "leave-one-out", serving_lag: int = 0,
+         overrides: Mapping[str, Any] | None = None, split: str = "leave-one-out", serving_lags: Sequence[int] = (0,),
          exclude_seen: bool | None = None, condition: str | None = None, horizon: int = 1) -> list[Cell]:
-    """All cells, datasets outermost, after everything that can be checked without data was checked.
+    """All cells, after everything that can be checked without data was checked: datasets outermost, lags innermost, so
+    that cells which train alike are neighbours (`Cell.training`).
 
     A model that lacks `recipe` gets its tuned one; an override goes to the models that have its key. `exclude_seen`
     None means the dataset's default. Raises UsageError.
@@ -142,14 +152,14 @@ def plan(models: Sequence[str], datasets: Sequence[str], seeds: Sequence[int], r
     second = sorted(key for key in overrides if key.startswith(STAGE))
     if second and condition is None:
         raise UsageError(f"--set {', '.join(second)} belongs to the stage that learns a condition: give --condition")
-    protocols = {dataset: protocol_for(dataset, split, serving_lag, exclude_seen, condition, horizon)
+    protocols = {dataset: [protocol_for(dataset, split, lag, exclude_seen, condition, horizon) for lag in serving_lags]
                  for dataset in datasets}
     cells = []
-    for dataset, protocol in protocols.items():
+    for dataset, alike in protocols.items():
         for name, found in classes.items():
             own = {key: value for key, value in overrides.items() if key in known_keys(found)}
             settings = resolve(found, choose_recipe(found, recipe), dataset, own, condition is not None)
-            cells += [Cell(dataset, protocol, name, found, settings, seed) for seed in seeds]
+            cells += [Cell(dataset, protocol, name, found, settings, seed) for seed in seeds for protocol in alike]
     return cells
 
 

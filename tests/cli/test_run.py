@@ -125,6 +125,17 @@ def test_without_a_dataset_it_takes_what_is_ready_even_a_catalogue_smaller_than_
     assert "Left out: HR@10, HR@20, HR@50, NDCG@10: the catalogue has only 6 items." in report.stdout
 
 
+def test_several_serving_lags_are_several_protocols_of_one_training(home, tmp_path):
+    done = cpbench(home, "run", "--model", "sasrec", "--dataset", "tiny", "--set", "epochs=1", "--set", "length=3",
+                   "--serving-lag", "1h,0,60m", "--results", tmp_path, "--json")
+    assert done.returncode == 0, done.stderr
+    runs = json.loads(done.stdout)["runs"]
+    assert [run["serving_lag"] for run in runs] == [run["record"]["protocol"]["serving_lag"] for run in runs] == [3600, 0]
+    assert "lag 3600 s" in done.stderr
+    assert runs[0]["record"]["metrics"]["valid"] != runs[1]["record"]["metrics"]["valid"]
+    assert leftovers(tmp_path) == []
+
+
 @pytest.mark.parametrize(("arguments", "sentence"), [
     (("--model", "sasrek"), "unknown model 'sasrek'; did you mean 'sasrec'"),
     (("--model", "sasrec", "--dataset", "tinny"), "unknown dataset 'tinny'; did you mean 'tiny'?"),
@@ -134,6 +145,7 @@ def test_without_a_dataset_it_takes_what_is_ready_even_a_catalogue_smaller_than_
     (("--model", "sasrec", "--set", "width=0", "--set", "loss=x"),
      "loss = 'x' should be 'bce', 'softmax', 'sampled-softmax' or 'gbce'; width = 0 should be "),
     (("--model", "sasrec", "--serving-lag", "soon"), "'soon' is not a length of time; write 900, 900s, 15m, 1h or 1d"),
+    (("--model", "sasrec", "--serving-lag", ","), "--serving-lag names no length of time; 0 is the usual protocol"),
     (("--model", "sasrec", "--dataset", "tiny", "--device", "tpu9"), "device 'tpu9' is not available here"),
 ])
 def test_bad_usage_is_one_sentence_and_status_2(home, tmp_path, arguments, sentence):

@@ -40,7 +40,7 @@ def exported(tmp_path: Path, model: str, dataset: str, k: int, **options) -> tup
     return outcome.record, path
 
 
-PROTOCOLS = [{}, {"exclude_seen": False}, {"serving_lag": 20_000}, {"split": "temporal"}]
+PROTOCOLS = [{}, {"exclude_seen": False}, {"serving_lags": [20_000]}, {"split": "temporal"}]
 
 
 @pytest.mark.parametrize("options", PROTOCOLS, ids=str)

@@ -141,7 +141,7 @@ def test_what_a_killed_process_left_is_cleared(tmp_path):
 
 def test_the_temporal_split_and_the_lag_have_records_of_their_own(tmp_path):
     (plain,), _ = go(tmp_path)
-    (lagged,), _ = go(tmp_path, serving_lag=7200)
+    (lagged,), _ = go(tmp_path, serving_lags=[7200])
     (temporal,), _ = go(tmp_path, split="temporal")
     assert len({outcome.folder.parent.parent.name for outcome in (plain, lagged, temporal)}) == 3
     assert temporal.record.protocol.split == "temporal"
@@ -183,7 +183,7 @@ def test_runs_that_differ_in_the_lag_alone_are_trained_once(tmp_path, monkeypatc
     monkeypatch.setattr(loop, "_one_epoch", lambda *given: trained.append(given[-1]) or one_epoch(*given))
     overrides = {**SHORT, "epochs": 12, "patience": 1, "learning_rate": 0.1}
     cells = [cell for lag in (0, 3600, 7200)
-             for cell in plan(["sasrec"], ["tiny"], [1], overrides=overrides, serving_lag=lag)]
+             for cell in plan(["sasrec"], ["tiny"], [1], overrides=overrides, serving_lags=[lag])]
     alone = [run([cell], tmp_path / "alone", Notes(), device="cpu")[0].record for cell in cells]
     epochs = [record.cost.epochs for record in alone]
     assert len(set(epochs)) > 1 and len(trained) == sum(epochs)
