@@ -40,7 +40,6 @@ def command(
     Records go where `cpbench run` puts them; table and figure into RESULTS/ablations/NAME/DATASET.
     """
     from cpbench.cli.console import Output
-    from cpbench.cli.options import comma_separated
     from cpbench.data import catalogue
     from cpbench.errors import UsageError, unknown
     from cpbench.experiments.ablations import ABLATIONS, cells

@@ -36,7 +36,7 @@ def command(
         "--split", metavar="leave-one-out|temporal", help="What is training, validation and test.")] = "leave-one-out",
     serving_lags: Annotated[str, typer.Option(
         "--serving-lag", metavar="TIME[,TIME...]",
-        help="Hide the last 900, 15m, 1h or 1d before a test event; of several, each is a protocol, trained once.")] = "0",
+        help="Hide the last 900, 15m, 1h or 1d before a test event. Several protocols share a training.")] = "0",
     condition: Annotated[str | None, typer.Option(
         "--condition", metavar="ATTRIBUTE", help="Also train to obey it (genre, category, popularity, freshness, ...)."
         )] = None,

@@ -130,7 +130,8 @@ def test_several_serving_lags_are_several_protocols_of_one_training(home, tmp_pa
                    "--serving-lag", "1h,0,60m", "--results", tmp_path, "--json")
     assert done.returncode == 0, done.stderr
     runs = json.loads(done.stdout)["runs"]
-    assert [run["serving_lag"] for run in runs] == [run["record"]["protocol"]["serving_lag"] for run in runs] == [3600, 0]
+    assert [run["serving_lag"] for run in runs] == [3600, 0]
+    assert [run["record"]["protocol"]["serving_lag"] for run in runs] == [3600, 0]
     assert "lag 3600 s" in done.stderr
     assert runs[0]["record"]["metrics"]["valid"] != runs[1]["record"]["metrics"]["valid"]
     assert leftovers(tmp_path) == []
