@@ -17,7 +17,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from cpbench.experiments.plan import plan
+from cpbench.experiments.plan import Cell, plan
+from cpbench.experiments.record import load_record
 from cpbench.report.record import FILE_NAME
 
 ROOT = Path(__file__).parents[1]
@@ -43,10 +44,15 @@ class Run(NamedTuple):
                 "--results", str(RESULTS)]
 
     def missing(self) -> "Run | None":
-        """What of it has no record."""
+        """What of it has no record, or that of another recipe."""
         cells = plan([self.model], [self.dataset], [self.seed], self.recipe, split=self.split, serving_lags=self.lags)
-        lags = tuple(cell.protocol.serving_lag for cell in cells if not (cell.folder(RESULTS) / FILE_NAME).is_file())
+        lags = tuple(cell.protocol.serving_lag for cell in cells if not _is_done(cell))
         return self._replace(lags=lags) if lags else None
+
+
+def _is_done(cell: Cell) -> bool:
+    folder = cell.folder(RESULTS)
+    return (folder / FILE_NAME).is_file() and cell.has_settings(load_record(folder).config)
 
 
 def grid(document: dict[str, Any]) -> Iterator[Run]:

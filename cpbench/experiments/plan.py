@@ -14,6 +14,7 @@ from cpbench.data import catalogue
 from cpbench.data.protocol import Protocol
 from cpbench.errors import UsageError, unknown
 from cpbench.experiments.recipes import (
+    DEFAULT,
     DEFAULTS,
     STAGE,
     TUNED,
@@ -61,6 +62,14 @@ class Cell:
     def training(self) -> "Cell":
         """The same for all cells that train alike: a serving lag only changes what validation and test see."""
         return replace(self, protocol=self.protocol.model_copy(update={"serving_lag": 0}))
+
+    def has_settings(self, recorded: Mapping[str, Any]) -> bool:
+        """Whether `recorded`, a record's `config`, are the settings of this cell. A key that cpbench has learned since,
+        and that nobody has set, is at its default: it changes no run from before it."""
+        sources = self.settings.all_sources
+        today = json.loads(json.dumps(self.settings.config))
+        added = {key for key in today.keys() - recorded.keys() if sources.get(key) == DEFAULT}
+        return recorded == {key: value for key, value in today.items() if key not in added}
 
     @property
     def label(self) -> str:

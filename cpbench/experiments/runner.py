@@ -13,7 +13,6 @@ from collections.abc import Sequence
 from dataclasses import replace
 from itertools import groupby
 from pathlib import Path
-from typing import Any
 
 import torch
 
@@ -26,7 +25,6 @@ from cpbench.experiments.ceiling import record_ceiling
 from cpbench.experiments.instruct import instruct_and_record, pose
 from cpbench.experiments.lock import only_one
 from cpbench.experiments.plan import Cell
-from cpbench.experiments.recipes import DEFAULT
 from cpbench.experiments.record import RunRecord, load_record, write_run
 from cpbench.experiments.watcher import Outcome, Watcher
 from cpbench.files import write_json
@@ -149,7 +147,7 @@ def _finished(cell: Cell, part: Split, folder: Path, watcher: Watcher) -> RunRec
         watcher.say(f"the data have changed since this run was recorded ({record.dataset_fingerprint} then, "
                     f"{part.dataset.fingerprint} now): running it again")
         return None
-    if not _same_settings(record.config, cell):
+    if not cell.has_settings(record.config):
         watcher.say("the recipe has changed since this run was recorded: running it again")
         return None
     return record
@@ -164,7 +162,7 @@ def _open(unfinished: Path, cell: Cell, part: Split, watcher: Watcher, force: bo
     note = unfinished / "run.json"
     try:
         document = json.loads(note.read_text(encoding="utf-8"))
-        same = document["dataset_fingerprint"] == fingerprint and _same_settings(document["config"], cell)
+        same = document["dataset_fingerprint"] == fingerprint and cell.has_settings(document["config"])
         if same and not force:
             if (unfinished / "training").exists():
                 watcher.say("continuing where it was interrupted")
@@ -175,15 +173,6 @@ def _open(unfinished: Path, cell: Cell, part: Split, watcher: Watcher, force: bo
     started = environment.utc_now()
     write_json(note, {"dataset_fingerprint": fingerprint, "config": cell.settings.config, "started": started})
     return started
-
-
-def _same_settings(recorded: dict[str, Any], cell: Cell) -> bool:
-    """Whether `recorded` are the cell's settings. A key that cpbench has learned since, and that nobody has set, is at
-    its default: it changes no run from before it."""
-    sources = cell.settings.all_sources
-    today = json.loads(json.dumps(cell.settings.config))
-    added = {key for key in today.keys() - recorded.keys() if sources.get(key) == DEFAULT}
-    return recorded == {key: value for key, value in today.items() if key not in added}
 
 
 def _train_and_record(cell: Cell, part: Split, folder: Path, state: Path, started: str, watcher: Watcher,
