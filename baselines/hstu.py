@@ -16,7 +16,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from cpbench.models.base import Facts, ModelConfig, Sequences
-from cpbench.models.layers import TIME_BUCKETS, Dropout, merge_heads, split_heads, time_buckets
+from cpbench.models.layers import TIME_BUCKETS, Dropout, TakeColumns, merge_heads, split_heads, time_buckets
 from cpbench.models.losses import full_softmax, sampled_softmax, uniform_negatives
 from cpbench.models.sequence import SequenceModel
 
@@ -74,11 +74,16 @@ class RelativeBias(nn.Module):
         """Time buckets int32 [B, L, L] -> bias float32 [B or 1, L, L], HIDDEN where the key lies after the row."""
         position = torch.arange(gaps.shape[-1], device=gaps.device)
         distance = position[:, None] - position
-        bias = self.by_distance[distance.clamp(min=0)].masked_fill(distance < 0, HIDDEN)[None]
-        if self.by_time is None:
-            return bias
-        # over a flat table, the gradient costs a third of what nn.Embedding's does (docs/hstu.md)
-        return bias + torch.index_select(self.by_time, 0, gaps.flatten()).view(gaps.shape)
+        bias = _take(self.by_distance, distance.clamp(min=0)).masked_fill(distance < 0, HIDDEN)[None]
+        return bias if self.by_time is None else bias + _take(self.by_time, gaps)
+
+
+def _take(table: Tensor, index: Tensor) -> Tensor:
+    """table [V], index [...] -> [...]; the gradient costs a third of what nn.Embedding's does (docs/hstu.md)."""
+    if table.is_cuda:
+        taken: Tensor = TakeColumns.apply(table[None], index)
+        return taken[0]
+    return torch.index_select(table, 0, index.flatten()).view(index.shape)
 
 
 class Block(nn.Module):

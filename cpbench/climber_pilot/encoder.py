@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from cpbench.models.layers import Dropout, attend, merge_heads, split_heads
+from cpbench.models.layers import Dropout, TakeColumns, attend, merge_heads, split_heads
 
 
 class Modulation(NamedTuple):
@@ -67,25 +67,6 @@ class Layer(nn.Module):
         return rows + (1 + modulation.feed_forward_gate) * self.feed_forward(normal)
 
 
-class _TakeColumns(torch.autograd.Function):
-    """table [H, V], index int64 [...] -> [H, ...]; the gradient is counted: torch's own was a step's costliest part."""
-
-    @staticmethod
-    def forward(ctx, table: Tensor, index: Tensor) -> Tensor:  # type: ignore[no-untyped-def]
-        ctx.save_for_backward(index)
-        ctx.size = table.shape[1]
-        return table[:, index]
-
-    @staticmethod
-    def backward(ctx, gradient: Tensor):  # type: ignore[no-untyped-def]
-        index = ctx.saved_tensors[0].flatten()
-        if gradient.is_cuda:  # counting there adds up in no fixed order
-            summed = gradient.new_zeros(len(gradient), ctx.size).index_add_(1, index, gradient.flatten(1))
-            return summed, None
-        columns = [torch.bincount(index, row.flatten(), ctx.size) for row in gradient]
-        return torch.stack(columns).to(gradient.dtype), None
-
-
 class RelativeBias(nn.Module):
     """A learned number per head for the distance and for the time between two interactions, shared by all layers.
 
@@ -117,5 +98,5 @@ class RelativeBias(nn.Module):
         by_time = torch.log2(gap.float() + 1.0).long().clamp(max=self.TIME_BUCKETS - 1)
         # one look-up in a table of all pairs: place bucket, time bucket
         pairs = (self.position.weight[:, None] + self.time.weight).flatten(0, 1).T  # [H, 32 * 32]
-        taken: Tensor = _TakeColumns.apply(pairs, by_place * self.TIME_BUCKETS + by_time)
+        taken: Tensor = TakeColumns.apply(pairs, by_place * self.TIME_BUCKETS + by_time)
         return taken.transpose(0, 1)

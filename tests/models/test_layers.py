@@ -3,7 +3,7 @@ import math
 import pytest
 import torch
 
-from cpbench.models.layers import Dropout, attend, merge_heads, split_heads
+from cpbench.models.layers import Dropout, TakeColumns, attend, merge_heads, split_heads
 
 
 def test_dropout_keeps_the_expectation_and_the_rate() -> None:
@@ -87,3 +87,18 @@ def test_attention_in_bfloat16_is_close() -> None:
     with torch.autocast("cpu", torch.bfloat16):
         low = attend(query.bfloat16(), key.bfloat16(), value.bfloat16())
     torch.testing.assert_close(low.float(), attend(query, key, value), rtol=0.05, atol=0.05)
+
+
+@pytest.mark.parametrize("device", ["cpu", pytest.param("cuda", marks=pytest.mark.skipif(
+    not torch.cuda.is_available(), reason="this machine has no GPU"))])
+def test_gradient_of_a_small_table_read_often(device: str) -> None:
+    generator = torch.Generator().manual_seed(1)
+    table = torch.randn(2, 9, generator=generator).to(device).requires_grad_()
+    index = torch.randint(7, (5, 40, 40), generator=generator).to(device)  # the last two are never read
+    weights = torch.randn(2, 5, 40, 40, generator=generator).to(device)
+    taken = TakeColumns.apply(table, index)
+    assert torch.equal(taken, table[:, index])
+    found, = torch.autograd.grad(taken, table, weights)
+    expected, = torch.autograd.grad(table[:, index], table, weights)
+    torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-4)
+    assert torch.equal(found, torch.autograd.grad(TakeColumns.apply(table, index), table, weights)[0])
