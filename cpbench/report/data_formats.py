@@ -56,7 +56,7 @@ def _csv_row(table: ComparisonTable, row: Row, metrics: Sequence[str], published
         line[f"published {name}"] = "; ".join(str(entry.metrics[name]) for entry in row.published
                                               if name in entry.metrics)
     line["published source"] = "; ".join(dict.fromkeys(entry.source for entry in row.published))
-    return line | {"fit seconds": row.fit_seconds, "parameters": row.parameters}
+    return line | {"fit seconds": row.fit_seconds, "fit device": row.device, "parameters": row.parameters}
 
 
 def document(tables: Sequence[ComparisonTable], warnings: Sequence[str]) -> dict[str, Any]:
@@ -88,5 +88,6 @@ def _json_row(row: Row) -> dict[str, Any]:
         "published": [entry.model_dump(include={"metrics", "source", "exclude_seen", "undertuned",
                                                   "read"}) for entry in [*row.published, *row.undertuned]],
         "fit_seconds": row.fit_seconds,
+        "fit_device": row.device,
         "parameters": row.parameters,
     }

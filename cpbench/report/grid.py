@@ -7,7 +7,7 @@ from typing import NamedTuple
 from cpbench.report.record import ORACLE
 from cpbench.report.significance import mark
 from cpbench.report.statistics import Comparison
-from cpbench.report.tables import SORTED_BY, ComparisonTable, Row
+from cpbench.report.tables import PROCESSOR, SORTED_BY, ComparisonTable, Row
 
 LONGEST = 24  # letters of a row's label in a heading; the caption names it in full
 
@@ -71,7 +71,7 @@ def grid(table: ComparisonTable, columns: Sequence[str] | None = None) -> Grid:
             published = published_lines(row, table.sources)
             cells.append(Cell(published[0] if published else "", tuple(published[1:])))
         cells += [Cell("")] * 3 if is_ceiling else [Cell("-")] * 3 if row.is_external else [
-            Cell(seconds(row.fit_seconds)), Cell(count(row.parameters)), Cell(str(len(row.seeds)))]
+            Cell(fit_time(row)), Cell(count(row.parameters)), Cell(str(len(row.seeds)))]
         lines.append(Line(cells, is_ceiling))
     return Grid(title(table), headings, numeric, lines)
 
@@ -113,6 +113,11 @@ def published_lines(row: Row, sources: Sequence[str]) -> list[str]:
         pair = [number(entry.metrics[name]) if name in entry.metrics else "-" for name in ("HR@10", "NDCG@10")]
         lines.append(f"{' / '.join(pair)} [{sources.index(entry.source) + 1}]")
     return lines
+
+
+def fit_time(row: Row) -> str:
+    """``360``; ``88 (GPU)`` where no run was trained on a processor."""
+    return seconds(row.fit_seconds) + ("" if row.device == PROCESSOR else " (GPU)")
 
 
 def seconds(value: float) -> str:

@@ -5,7 +5,7 @@ from functools import partial
 from statistics import fmean
 from typing import NamedTuple
 
-from cpbench.report.grid import count, information, seconds
+from cpbench.report.grid import count, fit_time, information
 from cpbench.report.page_runs import Ids, RunGroup, Runs, memory
 from cpbench.report.record import ORACLE
 from cpbench.report.significance import mark
@@ -101,7 +101,7 @@ def differences(page: Page, table: ComparisonTable) -> Grid | None:
 def cost(page: Page, table: ComparisonTable) -> Grid:
     """What every row took."""
     columns: list[Column] = [
-        ("fit seconds", lambda row: Cell(seconds(row.fit_seconds), row.fit_seconds)),
+        ("fit seconds", lambda row: Cell(fit_time(row), row.fit_seconds)),
         ("rank, ms a user", _ranking),
         ("parameters", lambda row: Cell(count(row.parameters), row.parameters)),
         ("peak memory", _memory),
@@ -110,7 +110,8 @@ def cost(page: Page, table: ComparisonTable) -> Grid:
     machines = {run.record.machine for row in table.rows for run in row.runs}
     kinds = sorted({f"{each.device} ({each.cpu}, {each.threads} thread{'s' * (each.threads != 1)})"
                     for each in machines})
-    notes = ["Means over seeds; memory is the largest. Ranking includes the metrics.", f"Measured on {'; '.join(kinds)}"
+    notes = ["Means over seeds (of those on a processor, where there are any); memory is the largest. Ranking "
+             "includes the metrics.", f"Measured on {'; '.join(kinds)}"
              + (": times on different machines do not compare." if len(kinds) > 1 else ".")] if kinds else []
     return _grid(page, table, "Cost", columns, rows=table.rows, notes=notes)
 
@@ -174,11 +175,8 @@ def _published(table: ComparisonTable, row: Row) -> Cell:
 
 
 def _ranking(row: Row) -> Cell:
-    records = [run.record for run in row.runs]
-    if not all(record.notes.get("events") for record in records):
-        return Cell()
-    value = 1000 * fmean(record.cost.evaluate_seconds / record.notes["events"] for record in records)
-    return Cell(f"{value:.2f}", value)
+    value = row.milliseconds_a_user
+    return Cell() if value is None else Cell(f"{value:.2f}", value)
 
 
 def _memory(row: Row) -> Cell:

@@ -17,7 +17,7 @@ from cpbench.data.protocol import Protocol
 from cpbench.report.caption import describe
 from cpbench.report.evidence import Run
 from cpbench.report.published import Published, published_for
-from cpbench.report.record import EXTERNAL, ORACLE
+from cpbench.report.record import EXTERNAL, ORACLE, RunRecord
 from cpbench.report.statistics import Comparison
 
 SORTED_BY = "NDCG@10"
@@ -25,6 +25,7 @@ SHOWN = ("HR@5", "HR@10", "HR@20", "HR@50", "NDCG@10", "MRR", "CC@10", "CC@50")
 """The metrics of a printed table; CSV and JSON hold them all."""
 AS_PUBLISHED = ("paper", "large")
 """Recipes with the settings of a paper or its code."""
+PROCESSOR = "cpu"
 
 
 @dataclass(frozen=True)
@@ -49,7 +50,6 @@ class Row:
     information: list[str]
     seeds: list[int]
     metrics: dict[str, Estimate]
-    fit_seconds: float
     parameters: int
     published: list[Published] = field(default_factory=list)
     """What is to be expected."""
@@ -66,6 +66,28 @@ class Row:
         """Whether seeds change nothing: of a model that counts, as far as its runs show."""
         differ = any(estimate.spread for estimate in self.metrics.values())
         return all(run.record.deterministic for run in self.runs) and not differ
+
+    @cached_property
+    def timed(self) -> list[RunRecord]:
+        """Those whose times may be averaged: where some were trained on a processor and some on a GPU, the former."""
+        records = [run.record for run in self.runs]
+        return [record for record in records if record.machine.device == PROCESSOR] or records
+
+    @property
+    def device(self) -> str:
+        """``cpu`` or ``cuda``: what the times are of."""
+        return self.timed[0].machine.device.partition(":")[0]
+
+    @property
+    def fit_seconds(self) -> float:
+        return fmean(record.cost.fit_seconds for record in self.timed)
+
+    @property
+    def milliseconds_a_user(self) -> float | None:
+        """Of ranking the test events, metrics included; None where a record does not say how many there were."""
+        if not all(record.notes.get("events") for record in self.timed):
+            return None
+        return 1000 * fmean(record.cost.evaluate_seconds / record.notes["events"] for record in self.timed)
 
     @property
     def is_external(self) -> bool:
@@ -215,7 +237,7 @@ def _row(group: list[Run], label: str) -> Row:
     first = records[0]
     elsewhere = published_for(first)
     return Row(first.model, label, first.information, [record.seed for record in records], metrics,
-               fmean(record.cost.fit_seconds for record in records), first.cost.parameters,
+               first.cost.parameters,
                [entry for entry in elsewhere if not entry.undertuned],
                [entry for entry in elsewhere if entry.undertuned],
                int(first.notes["beam"]) if "beam" in first.notes else None, group)

@@ -131,3 +131,18 @@ def test_nobody_knows_what_an_external_system_took_or_whether_seeds_matter_to_it
     assert [[row.model for row in table.rows] for table in tables] == [["sasrec", "theirs"], ["sasrec"]]
     assert not tables[0].rows[1].deterministic
     assert [cell.text for cell in grid(tables[0]).lines[1].cells[-3:]] == ["-", "-", "-"]
+
+
+def test_times_of_a_gpu_and_of_a_processor_are_not_averaged():
+    def on_gpu(model: str, seed: int):
+        made = record(model, seed)
+        return made.model_copy(update={"machine": made.machine.model_copy(update={"device": "cuda: H100"}),
+                                       "cost": made.cost.model_copy(update={"fit_seconds": 1.0})})
+
+    (table,), _ = comparison_tables(runs([record("both", 1), on_gpu("both", 2), on_gpu("gpu", 1)]))
+    both, gpu = sorted(table.rows, key=lambda row: row.model)
+    assert (both.fit_seconds, both.device, len(both.runs)) == (12.0, "cpu", 2)
+    assert (gpu.fit_seconds, gpu.device) == (1.0, "cuda")
+    column = grid(table).headings.index("fit seconds")
+    assert {line.cells[0].text: line.cells[column].text for line in grid(table).lines} == {
+        "both": "12", "gpu": "1.0 (GPU)"}

@@ -4,7 +4,6 @@ import math
 from collections.abc import Callable, Sequence
 from itertools import pairwise
 from pathlib import Path
-from statistics import fmean
 from typing import TYPE_CHECKING, NamedTuple
 
 from cpbench.report.figures.bands import reaches
@@ -34,9 +33,7 @@ def seconds(row: Row) -> float | None:
 
 def milliseconds_a_user(row: Row) -> float | None:
     """Of ranking the whole catalogue, with the metrics; mean over seeds."""
-    found = [1000 * run.record.cost.evaluate_seconds / events for run in row.runs
-             if (events := run.record.notes.get("events"))]
-    return fmean(found) if found else None
+    return row.milliseconds_a_user
 
 
 def parameters(row: Row) -> float | None:
