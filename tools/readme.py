@@ -29,9 +29,9 @@ PREFACE = """# Results
 
 Every table of the records in `results/reference/` whose runs are a recipe as it stands, written by `make readme`: each
 row compared with the best of its table. How to read them: [report](report.md); what they mean:
-[findings](findings/README.md). Seconds are wall-clock of one thread while up to four trainings shared two cores (on a GPU, sixteen):
-only a factor of three means something; [speed](speed.md) has measurements. With all metrics, figures and variants:
-`cpbench report --results results/reference --out report`.
+[findings](findings/README.md). Seconds are wall-clock of one thread while up to four trainings shared two cores (on a
+GPU, sixteen): only a factor of three means something; [speed](speed.md) has measurements. With all metrics, figures
+and variants: `cpbench report --results results/reference --out report`.
 """
 
 
