@@ -10,7 +10,7 @@ from cpbench.report.figures.bands import reaches
 from cpbench.report.figures.labels import distinct, file_name, heading, width_for
 from cpbench.report.figures.placement import Segment, crowded, label_points
 from cpbench.report.figures.style import FAINT, Drawn, blank, colour, marker, save, styled, title
-from cpbench.report.tables import ComparisonTable, Row
+from cpbench.report.tables import PROCESSOR, ComparisonTable, Row
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -24,6 +24,7 @@ class Cost(NamedTuple):
     of: Callable[[Row], float | None]
     least: float
     """What is less is drawn here: a logarithm knows no zero, and clocks no microseconds."""
+    is_time: bool = True
 
 
 def seconds(row: Row) -> float | None:
@@ -41,7 +42,7 @@ def parameters(row: Row) -> float | None:
 
 
 COSTS = (Cost("training, seconds", seconds, 0.01), Cost("ranking, milliseconds a user", milliseconds_a_user, 0.001),
-         Cost("learned parameters", parameters, 1.0))
+         Cost("learned parameters", parameters, 1.0, is_time=False))
 
 
 def draw(table: ComparisonTable, folder: Path) -> Drawn | None:
@@ -57,6 +58,8 @@ def draw(table: ComparisonTable, folder: Path) -> Drawn | None:
                "rows that nothing cheaper reaches. Bars: 95 % bootstrap over seeds and users. Costs below "
                f"{', '.join(f'{cost.least:g}' for cost in COSTS)} are drawn there. Where names have no room for all, "
                "only the front has them."]
+    if elsewhere := [label for row, label in zip(rows, labels, strict=True) if row.device != _clock(rows)]:
+        caption.append(f"Times are of a processor: {', '.join(elsewhere)} ran on a GPU only and have none here.")
     name = file_name("pareto", table)
     return Drawn(name, table.dataset, f"Accuracy against cost: {heading(table)}",
                  " ".join(filter(None, [*caption, shared])), save(plot(table, rows, labels), folder, name))
@@ -115,9 +118,15 @@ def _labelled(axes: "Axes", rows: Sequence[Row], labels: Sequence[str], points: 
 
 
 def _points(rows: Sequence[Row], cost: Cost) -> dict[int, tuple[float, float]]:
-    """(cost, METRIC) of every row that has both, by its place."""
+    """(cost, METRIC) of every row that has both, by its place; of times, those that one kind of device took."""
+    clock = _clock(rows)
     return {place: (max(value, cost.least), row.mean(METRIC)) for place, row in enumerate(rows)
-            if (value := cost.of(row)) is not None}
+            if (value := cost.of(row)) is not None and (row.device == clock or not cost.is_time)}
+
+
+def _clock(rows: Sequence[Row]) -> str:
+    """The kind of device whose times are shown: a processor's, if any row has them."""
+    return PROCESSOR if any(row.device == PROCESSOR for row in rows) else rows[0].device
 
 
 def _best(points: dict[int, tuple[float, float]]) -> list[int]:

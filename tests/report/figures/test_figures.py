@@ -222,6 +222,19 @@ def test_where_names_have_no_room_only_the_front_has_them(tmp_path):
     assert len(grey) == len(table.rows) - len(best)
 
 
+def test_times_of_a_gpu_do_not_stand_beside_those_of_a_processor(tmp_path):
+    gpu = record().machine.model_copy(update={"device": "cuda: H100"})
+    made = [record("here"), record("there", machine=gpu)]
+    (table,) = tables([run(tmp_path, each, 1 + number) for number, each in enumerate(made)])
+    drawn = pareto.draw(table, tmp_path / "figures")
+    assert drawn and "there ran on a GPU only" in drawn.caption
+    fit, _, size = pareto.plot(table, table.rows, [row.model for row in table.rows]).axes
+    named = [{text.get_text() for text in axes.texts if text.get_text()} for axes in (fit, size)]
+    assert named == [{"here"}, {"here", "there"}]
+    (alone,) = tables([run(tmp_path / "gpu", each) for each in (record("a", machine=gpu), record("b", machine=gpu))])
+    assert "GPU only" not in pareto.draw(alone, tmp_path / "figures").caption
+
+
 def test_nothing_is_drawn_without_data(tmp_path):
     (bare,) = tables([run(tmp_path / "r", record(metrics={"test": {}}))])
     for figure in (learning_curves, window, conditioning, pareto):
