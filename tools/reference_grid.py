@@ -2,6 +2,7 @@
 
     python tools/reference_grid.py                    run all that is missing
     python tools/reference_grid.py --at-most 5        only runs estimated at five minutes or less
+    python tools/reference_grid.py --jobs 16          so many at a time: small models leave a GPU mostly idle
     python tools/reference_grid.py --list             say what is missing and what it would cost, as Markdown
 
 The data must be prepared (`cpbench download`), and the sources committed: a record says when they were changed.
@@ -14,6 +15,7 @@ import sys
 import tomllib
 from collections import defaultdict
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -86,21 +88,32 @@ def main() -> int:
     parser.add_argument("--list", action="store_true")
     parser.add_argument("--at-most", type=float, metavar="MINUTES", default=float("inf"))
     parser.add_argument("--dataset", help="only this one")
+    parser.add_argument("--jobs", type=int, default=1, help="trainings at a time, each with its share of the cores")
     options = parser.parse_args()
     os.chdir(ROOT)  # records name their command: relative, so that it can be repeated elsewhere
     document = tomllib.loads((RESULTS / "grid.toml").read_text(encoding="utf-8"))
     if options.dataset not in (None, *document["minutes"]):
         parser.error(f"{options.dataset!r} is not in {RESULTS / 'grid.toml'}: it has {', '.join(document['minutes'])}")
+    if options.jobs < 1:
+        parser.error(f"--jobs must be at least 1, not {options.jobs}")
     wanted = [run for run in grid(document) if run.minutes <= options.at_most
               and options.dataset in (None, run.dataset)]
     missing = [left for run in wanted if (left := run.missing())]
     if options.list:
         print(listing(missing))
         return 0
-    failed = 0
-    for run in sorted(missing, key=lambda run: run.minutes * run.seed):  # cheap first, later seeds later
-        failed += subprocess.run([sys.executable, "-m", "cpbench", *run.arguments], check=False).returncode != 0
-    return 1 if failed else 0
+    missing.sort(key=lambda run: run.minutes * run.seed)  # cheap first, later seeds later
+    threads = {"OMP_NUM_THREADS": str(max(1, (os.cpu_count() or 1) // options.jobs))} if options.jobs > 1 else {}
+
+    def succeeds(run: Run) -> bool:
+        return subprocess.run([sys.executable, "-m", "cpbench", *run.arguments], check=False,
+                              env=threads | os.environ).returncode == 0
+
+    pool = ThreadPoolExecutor(options.jobs)
+    try:
+        return 0 if all(list(pool.map(succeeds, missing))) else 1
+    finally:
+        pool.shutdown(cancel_futures=True)  # interrupted: nothing new is begun
 
 
 if __name__ == "__main__":
