@@ -13,14 +13,18 @@ from typing import NamedTuple
 import numpy as np
 import torch
 from pydantic import ValidationError
-from torch import Tensor
 
 from cpbench.data import synthetic
-from cpbench.data.protocol import Protocol, split
 from cpbench.errors import UsageError
-from cpbench.models.base import Histories, ModelConfig, NeuralRecommender, Recommender, Sequences
-from cpbench.models.examination import LEARNING_RATE, CheckError, Examination, require, rows, same, scores_of, step
-from cpbench.models.sequence import SequenceModel
+from cpbench.models.base import Histories, ModelConfig, NeuralRecommender, Recommender
+from cpbench.models.conformance_training import (
+    check_causality,
+    check_leakage,
+    check_learning,
+    check_repetition,
+    check_short_sequences,
+)
+from cpbench.models.examination import CheckError, Examination, require, rows, same, scores_of
 
 INFORMATION = {"user", "times", "request time", "categories", "text", "condition"}
 LISTS = [[], [4], [4, 4], [9, 2, 7], list(range(12)), [3, 1, 4, 1, 5, 9, 2, 6, 5, 3, 5, 8] * 2]
@@ -162,112 +166,6 @@ def check_batches(examination: Examination) -> None:
                 "longer ones than alone (padding or batch statistics leak in)")
 
 
-def check_causality(examination: Examination) -> str | None:
-    """The future must not change the past: neither its states nor its loss.
-
-    A model that declares the request time may see, at every row, the time of the next interaction, but neither a later
-    time nor the item of a later interaction.
-    """
-    model = examination.model
-    if not isinstance(model, NeuralRecommender):
-        return "no training loss: not applicable"
-    length = min(model.max_length, 12) + 1
-    random = torch.Generator().manual_seed(5)
-    items = torch.randint(model.facts.n_items, (4, length), generator=random)
-    times = synthetic.START + torch.randint(1, 90_000, (4, length), generator=random).cumsum(1)
-    past = length // 2
-    changed = items.clone()
-    changed[:, past:] = (items[:, past:] + 7) % model.facts.n_items
-    whole, cut = torch.full((4,), length), torch.full((4,), past)
-
-    def moved(first: int) -> Tensor:
-        later = times.clone()
-        later[:, first:] += 1_000_000
-        return later
-
-    if isinstance(model, SequenceModel) and length > 2:
-        with torch.inference_mode():
-            keep = slice(0, min(past, model.max_length))
-            first = past + 1 if "request time" in model.information else past
-            states = [model.hidden(Sequences(i, t, whole).inputs())[:, keep]
-                      for i, t in ((items, times), (changed, moved(first)))]
-        # positions may count from the end, so both sequences have the same length
-        require(same(*states), "changing the future of a sequence changes the hidden states of its past")
-    losses = []
-    for i, t in ((items, times), (changed, moved(past))):  # here the future lies where padding would
-        torch.manual_seed(5)
-        with torch.inference_mode():
-            losses.append(model.training_loss(Sequences(i, t, cut))[0])
-    require(same(*losses), "what lies beyond a sequence's length changes its training loss")
-    return None
-
-
-def check_leakage(examination: Examination) -> str | None:
-    """What nobody can know must not be learnt.
-
-    In random sequences the future is worth something only to a model that sees it: then triples would be learnt
-    better than pairs, whose only input has no future. (A loss that sums several horizons may hide it; `causality`
-    looks at the states.) A causal model's ratio is 1.00 +- 0.01. A model that looks both ways may see the answer in a
-    pair already: then random pairs would be learnt as well as pairs of one item twice, whose answer stands in the open.
-    """
-    if not issubclass(examination.model_class, NeuralRecommender):
-        return "no training loss: not applicable"
-    model = examination.built(examination.random)
-    if isinstance(model, NeuralRecommender) and model.max_length < 2:
-        return "reads one interaction: not applicable"
-    pairs, triples = (_losses(examination, length)[1] for length in (2, 3))
-    require(triples > 0.9 * pairs, f"on random sequences the loss falls to {triples:.3g}, and without a "
-            f"future to look at only to {pairs:.3g}: training sees its targets")
-    before, repeated = _losses(examination, 2, repeated=True)
-    if repeated > 0.9 * before:
-        return "does not learn that an item repeats: whether pairs show their targets cannot be told"
-    require(pairs > 1.5 * repeated, f"on random pairs the loss falls to {pairs:.3g}, as if their items repeated "
-            f"({repeated:.3g}): training sees its targets")
-    return None
-
-
-def _losses(examination: Examination, length: int, repeated: bool = False) -> tuple[float, float]:
-    """The loss before and after training on always new random sequences of `length` items, or of one item repeated."""
-    n_items, n_targets = 6, 96
-    data = synthetic.from_sequences([[(user + place) % n_items for place in range(5)] for user in range(24)], n_items,
-                                    genres=[["only"]] * n_items)
-    model = examination.built(data)
-    assert isinstance(model, NeuralRecommender)
-    model.begin_training(split(data, Protocol()))
-    optimizer = torch.optim.Adam(model.parameters(), LEARNING_RATE)
-    random = torch.Generator().manual_seed(5)
-    n_rows = n_targets // (length - 1)
-    lengths = torch.full((n_rows,), length)
-    times = (synthetic.START + torch.arange(length) * 100_000).expand(n_rows, length)
-    losses = []
-    for _ in range(2 * examination.steps):
-        items = torch.randint(n_items, (n_rows, length), generator=random)
-        losses.append(step(model, Sequences(items[:, :1].expand_as(items) if repeated else items, times, lengths),
-                           optimizer))
-    return losses[0], float(np.mean(losses[-len(losses) // 4:]))
-
-
-def check_learning(examination: Examination) -> str | None:
-    """Even users like even items: what is recommended to a user must have the user's parity.
-
-    Some models (post-norm transformers) learn nothing at a rate that suits most: they get a second, gentler try.
-    """
-    data = synthetic.checkerboard()
-    lists = [data.items[data.offsets[user]:data.offsets[user + 1]].tolist() for user in range(data.n_users)]
-    histories = Histories.of_lists(lists)
-    for rate in (LEARNING_RATE, LEARNING_RATE / 3):
-        model = examination.fitted(data, examination.steps, rate)
-        scores = scores_of(model, histories)
-        if torch.equal(scores, scores[:1].expand_as(scores)):
-            return "every history gets the same scores: not a personal model"
-        with torch.inference_mode():
-            ids, _ = model.recommend(histories, 3, exclude_seen=True)
-        share = (ids % 2 == torch.arange(data.n_users)[:, None] % 2).double().mean().item()
-        if share >= 0.9:
-            return None
-    raise CheckError(f"on the checkerboard only {share:.0%} of the recommended items have the user's parity")
-
-
 def check_saving(examination: Examination) -> None:
     model, histories = examination.model, Histories.of_lists(LISTS)
     with tempfile.TemporaryDirectory() as name:
@@ -282,21 +180,6 @@ def check_saving(examination: Examination) -> None:
         require(loaded.config == model.config, "the loaded model has another configuration")
         require(torch.equal(scores_of(model, histories), scores_of(loaded, histories)),
                 "the loaded model gives other scores than the saved one")
-
-
-def check_short_sequences(examination: Examination) -> str | None:
-    """One input and one target is the shortest sequence that trains."""
-    model = examination.built(examination.random)
-    if not isinstance(model, NeuralRecommender):
-        return "no training loss: not applicable"
-    model.begin_training(split(examination.random, Protocol()))
-    model.train()
-    pairs = Sequences(torch.tensor([[1, 2], [3, 3]]), torch.tensor([[10, 20], [10, 10]]), torch.tensor([2, 2]))
-    step(model, pairs, torch.optim.Adam(model.parameters(), 1e-3))
-    gradients = [parameter.grad for parameter in model.parameters() if parameter.grad is not None]
-    require(all(bool(torch.isfinite(gradient).all()) for gradient in gradients),
-            "the gradient of two one-item histories is not finite")
-    return None
 
 
 def check_small_catalogues(examination: Examination) -> None:
@@ -328,6 +211,7 @@ CHECKS: dict[str, Callable[[Examination], str | None]] = {
     "learning": check_learning,
     "saving": check_saving,
     "short sequences": check_short_sequences,
+    "repetition": check_repetition,
     "small catalogues": check_small_catalogues,
     "parameters": check_parameters,
 }

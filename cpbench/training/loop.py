@@ -60,15 +60,16 @@ class TrainingResult:
 def choose_device(name: str) -> torch.device:
     """``auto`` is a GPU where there is one. Raises UsageError for a device this machine lacks.
 
-    A GPU is told to add up in a fixed order from here on, so that a seed gives the same numbers again; an operation
-    that cannot is an error (a model of your own may allow it: torch.use_deterministic_algorithms(False)).
+    From here on torch adds up in a fixed order, so that a seed gives the same numbers again: on a GPU, and on several
+    threads of a processor, where the gradient of ``table[index]`` would else come in the order in which threads arrive.
+    An operation that cannot is an error (a model of your own may allow it: torch.use_deterministic_algorithms(False)).
     """
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
     if name.startswith("cuda"):
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # read when cuBLAS starts
-        torch.use_deterministic_algorithms(True)
-        torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
+    torch.use_deterministic_algorithms(True)
+    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
     try:
         device = torch.device(name)
         torch.empty(1, device=device)

@@ -1,5 +1,6 @@
 """Every registered model passes the conformance suite, and every check of the suite can fail."""
 
+import time
 from pathlib import Path
 from typing import Any
 
@@ -396,6 +397,14 @@ class VectorLoss(Averages):
         return super().training_loss(batch)[0][None], {}
 
 
+class AddsUpAnyhow(Averages):
+    """Its gradient depends on something that no seed decides, as sums by many threads do."""
+
+    def training_loss(self, batch: Sequences) -> tuple[Tensor, dict[str, float]]:
+        loss, parts = super().training_loss(batch)
+        return loss * (1 + torch.rand((), generator=torch.Generator().manual_seed(time.perf_counter_ns())) / 1e3), parts
+
+
 class Dozes(Averages):
     """Keeps its dropout at evaluation."""
 
@@ -434,6 +443,7 @@ class BlindNeural(NeuralRecommender):
     (SharesARequest, "batches", "the order of the histories in a batch changes their scores"),
     (Explodes, "short sequences", "the training loss became inf"),
     (VectorLoss, "short sequences", "training_loss gave a loss of shape (1,), expected a scalar"),
+    (AddsUpAnyhow, "repetition", "the same batch gives items.weight, mix.weight, mix.bias another gradient"),
     (Dozes, "determinism", "scoring the same histories twice gives different scores"),
 ], ids=lambda value: value.__name__ if isinstance(value, type) else "")
 def test_a_broken_neural_model_fails(broken: type[Recommender], name: str, message: str) -> None:

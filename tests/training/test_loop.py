@@ -7,6 +7,7 @@ import pytest
 import torch
 from cpbench.baselines.sasrec import SASRec, SASRecConfig
 
+from cpbench.data import synthetic
 from cpbench.data.protocol import Protocol, Split, split
 from cpbench.errors import CpbenchError, UsageError
 from cpbench.evaluation.evaluate import evaluate
@@ -136,6 +137,26 @@ def test_the_optimizer_is_what_the_settings_say(data: Split) -> None:
 def test_an_absent_device_is_one_sentence() -> None:
     with pytest.raises(UsageError, match="device 'gpu7' is not available here; use auto, cpu or cuda"):
         choose_device("gpu7")
+
+
+def test_two_threads_give_the_same_weights_again() -> None:
+    """Batches large enough for torch to share a sum among threads: many of them fall on the same few items."""
+    large = split(synthetic.from_sequences([[(user * step) % 20 for step in range(60)] for user in range(300)], 20),
+                  Protocol())
+    threads, fixed = torch.get_num_threads(), torch.are_deterministic_algorithms_enabled()
+    torch.set_num_threads(2)
+    torch.use_deterministic_algorithms(False)  # whatever ran before: training itself must ask for it
+    try:
+        weights = []
+        for _ in range(3):
+            torch.manual_seed(1)
+            model = SASRec(SASRecConfig(width=16, blocks=1, loss="bce"), Facts.of(large.dataset))
+            train(model, large, settings(epochs=1, batch_size=300), 1)
+            weights.append(model.items.weight.detach().clone())
+    finally:
+        torch.set_num_threads(threads)
+        torch.use_deterministic_algorithms(fixed)
+    assert all(torch.equal(weights[0], other) for other in weights[1:])
 
 
 @pytest.mark.parametrize(("schedule", "last"), [("constant", 1.0), ("linear", 0.1), ("cosine", 0.1)])
