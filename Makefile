@@ -22,8 +22,8 @@ demo: setup
 	@$(BIN)/cpbench report --dataset streaming --results .demo/results --format markdown > .demo/report.md
 	@echo "The table as Markdown: .demo/report.md; every record behind it: .demo/results"
 
-test: setup
-	$(BIN)/python -m pytest -m "not gate"
+test: setup  # a process a core; a file's tests stay together: they share what was trained for them
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not gate" -n logical --maxprocesses 4 --dist loadfile
 
 gates: setup
 	$(BIN)/python -m pytest -m gate -s

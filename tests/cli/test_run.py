@@ -76,10 +76,13 @@ def test_killed_at_any_instant_it_ends_in_the_same_numbers(home, tmp_path):
     whole, broken = tmp_path / "whole", tmp_path / "broken"
     first = start(home, *LONG, whole)
     read_until(first, "epoch 1/60")
-    second = cpbench(home, *LONG, whole)  # meanwhile: the same cell
+    first.send_signal(signal.SIGSTOP)  # else it may end before a second process is up
+    second = start(home, *LONG, whole)  # the same cell
+    read_until(second, "another process is at work on this run: waiting for it")
+    first.send_signal(signal.SIGCONT)
+    _, errors = second.communicate(timeout=60)
     assert first.wait(timeout=60) == 0 and second.returncode == 0
-    assert "another process is at work on this run: waiting for it" in second.stderr
-    assert "already done, skipped" in second.stderr
+    assert "already done, skipped" in errors
 
     interrupted = start(home, *LONG, broken)
     read_until(interrupted, "epoch 1/60")
