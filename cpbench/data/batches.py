@@ -1,6 +1,7 @@
 """Training batches: slices of the flat arrays, sequences of similar length together."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -22,13 +23,13 @@ class TrainingSequences:
         dataset = split.dataset
         start = np.maximum(dataset.offsets[:-1], split.train_end - (length + 1))
         trainable = split.train_end - start >= 2
-        self.start = start[trainable]
-        self.lengths = (split.train_end - start)[trainable]
-        self.earlier = (start - dataset.offsets[:-1])[trainable]
         self.random_windows = random_windows
-        self.items = dataset.items
-        self.times = dataset.times
-        self.batch_size = batch_size
+        self._hold(split, start[trainable], (split.train_end - start)[trainable], batch_size)
+        self.earlier = (start - dataset.offsets[:-1])[trainable]
+
+    def _hold(self, split: Split, start: np.ndarray, lengths: np.ndarray, batch_size: int) -> None:
+        self.start, self.lengths, self.batch_size = start, lengths, batch_size
+        self.items, self.times = split.dataset.items, split.dataset.times
 
     def __len__(self) -> int:
         """Batches in one epoch."""
@@ -60,3 +61,25 @@ class TrainingSequences:
         items = self.items[index].astype(np.int64) * (position < lengths[:, None])
         return Sequences(torch.from_numpy(items), torch.from_numpy(self.times[index].astype(np.int64)),
                          torch.from_numpy(lengths))
+
+
+class TrainingPrefixes(TrainingSequences):
+    """Every training interaction but a user's first as the one target of a sequence, after up to `length` others.
+
+    RecBole's and BSARec's rows. Every target sees what a request would see; windows show most of theirs less.
+    """
+
+    def __init__(self, split: Split, length: int, batch_size: int) -> None:
+        first, end = split.dataset.offsets[:-1], split.train_end
+        counts = np.maximum(end - first - 1, 0)
+        nth = np.arange(counts.sum()) - np.repeat(np.cumsum(counts) - counts, counts)  # targets before it, of its user
+        before = np.minimum(nth + 1, length)
+        self._hold(split, np.repeat(first, counts) + nth + 1 - before, before + 1, batch_size)
+        self.random_windows, self.earlier = False, np.zeros_like(before)
+
+    @property
+    def n_targets(self) -> int:
+        return len(self.start)
+
+    def batch(self, rows: np.ndarray, shift: np.ndarray) -> Sequences:
+        return replace(super().batch(rows, shift), last_only=True)

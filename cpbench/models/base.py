@@ -212,6 +212,9 @@ def best(scores: Tensor, k: int, hidden: Tensor | None = None) -> tuple[Tensor, 
 class NeuralRecommender(torch.nn.Module, Recommender):
     """A Recommender trained by gradients: it gives a loss, the training loop owns everything else."""
 
+    trains_prefixes = False
+    """Whether `training_loss` knows sequences of which the last interaction alone is a target."""
+
     def __init__(self, config: ModelConfig, facts: Facts) -> None:
         torch.nn.Module.__init__(self)
         self.config = config
@@ -237,8 +240,8 @@ class NeuralRecommender(torch.nn.Module, Recommender):
     def training_loss(self, batch: Sequences) -> tuple[Tensor, dict[str, float]]:
         """The loss (a scalar that backpropagates) of whole training sequences, and its named parts for the log.
 
-        Every position of a sequence is a target: the batch is never expanded into prefixes. Randomness comes from
-        torch's default generator, which the loop seeds from (run seed, epoch).
+        Every position of a sequence is a target, unless the batch says `last_only`. Randomness comes from torch's
+        default generator, which the loop seeds from (run seed, epoch).
         """
 
     @property

@@ -18,17 +18,19 @@ class Sequences:
     """A right-padded batch: items, times int64 [B, L]; lengths int64 [B]; padding holds item 0 and the last time.
 
     Right padding needs no attention mask: under a causal mask no real row ever sees a padded one.
-    `request_times` int64 [B] is the time of the request, for models that declare that they use it.
+    `request_times` int64 [B] is the time of the request, for models that declare that they use it. With `last_only` a
+    training sequence has one target, its last interaction: the others are context.
     """
 
     items: Tensor
     times: Tensor
     lengths: Tensor
     request_times: Tensor | None = None
+    last_only: bool = False
 
     def to(self, device: torch.device) -> "Sequences":
         request = None if self.request_times is None else self.request_times.to(device)
-        return Sequences(self.items.to(device), self.times.to(device), self.lengths.to(device), request)
+        return Sequences(self.items.to(device), self.times.to(device), self.lengths.to(device), request, self.last_only)
 
     def real(self) -> Tensor:
         """Which cells hold a real interaction, bool [B, L]."""
@@ -37,7 +39,13 @@ class Sequences:
     def inputs(self) -> "Sequences":
         """The sequences without their last interaction, whose time becomes that of the request: what training reads."""
         last = self.times.gather(1, (self.lengths - 1).clamp(min=0)[:, None])[:, 0]
-        return Sequences(self.items[:, :-1], self.times[:, :-1], self.lengths - 1, last)
+        return Sequences(self.items[:, :-1], self.times[:, :-1], self.lengths - 1, last, self.last_only)
+
+    def asking(self) -> Tensor:
+        """Of `inputs()`: which rows are trained to name what comes next, bool [B, L]."""
+        if not self.last_only:
+            return self.real()
+        return torch.arange(self.items.shape[1], device=self.items.device) == self.lengths[:, None] - 1
 
     def asked(self) -> Tensor:
         """When each row is asked what comes next, int64 [B, L]: at the time of the next interaction, the last one at

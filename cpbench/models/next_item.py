@@ -34,6 +34,7 @@ class NextItemModel(SequenceModel):
     """The state after interaction q is asked for interaction q + 1, at all positions of a sequence in one pass."""
 
     config: NextItemConfig
+    trains_prefixes = True
 
     @property
     def max_length(self) -> int:
@@ -41,8 +42,8 @@ class NextItemModel(SequenceModel):
 
     def training_loss(self, batch: Sequences) -> tuple[Tensor, dict[str, float]]:
         inputs = batch.inputs()
-        real = inputs.real()
-        hidden, targets = self.hidden(inputs)[real], batch.items[:, 1:][real]  # [T, D], [T]
+        rows = inputs.asking()
+        hidden, targets = self.hidden(inputs)[rows], batch.items[:, 1:][rows]  # [T, D], [T]
         return self.catalogue_loss(hidden, targets), {}
 
     def catalogue_loss(self, hidden: Tensor, targets: Tensor) -> Tensor:

@@ -11,12 +11,13 @@ import shutil
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import torch
 
-from cpbench.data.batches import TrainingSequences
+from cpbench.data.batches import TrainingPrefixes, TrainingSequences
 from cpbench.data.protocol import Split
 from cpbench.errors import CpbenchError, UsageError
 from cpbench.evaluation.evaluate import evaluate
@@ -103,7 +104,11 @@ def train(model: NeuralRecommender, split: Split, config: TrainingConfig, seed: 
         raise UsageError(f"{model.name} makes lists of {model.beam}, but validation looks at the first {SELECTED_BY}")
     target = choose_device(device)
     model.to(target)
-    sequences = TrainingSequences(split, model.max_length, config.batch_size, config.random_windows)
+    if config.prefixes and not model.trains_prefixes:
+        raise UsageError(f"{model.name} cannot be trained with prefixes = true: "
+                         "its loss asks every position of a sequence")
+    kind = TrainingPrefixes if config.prefixes else partial(TrainingSequences, random_windows=config.random_windows)
+    sequences = kind(split, model.max_length, config.batch_size)
     if not len(sequences):
         raise UsageError(f"dataset {split.dataset.name!r} has no user with two training interactions")
     model.begin_training(split)
@@ -177,7 +182,7 @@ def _one_epoch(model: NeuralRecommender, sequences: TrainingSequences, optimizer
             raise CpbenchError(f"the loss of {model.name} became {value} in epoch {epoch}; "
                                "lower learning_rate or set clip_norm")
         # batches of long sequences hold more targets: every target of an epoch weighs the same, not every batch
-        targets = int((batch.lengths - 1).sum())
+        targets = len(batch.items) if batch.last_only else int((batch.lengths - 1).sum())
         (loss * (targets * len(sequences) / sequences.n_targets)).backward()
         if config.clip_norm:
             torch.nn.utils.clip_grad_norm_(model.parameters(), config.clip_norm)

@@ -3,7 +3,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cpbench.data.batches import TrainingSequences
+from cpbench.data.batches import TrainingPrefixes, TrainingSequences
 from cpbench.data.protocol import Protocol, split
 from tests.random_data import dataset
 
@@ -66,3 +66,24 @@ def test_random_windows_reach_every_interaction_and_only_training_ones() -> None
                 assert any(window == items[at:at + n] for items in whole for at in range(len(items)))
                 reached.update(window)
     assert reached == {item for items in whole for item in items}
+
+
+@settings(deadline=None, max_examples=30)
+@given(lengths=st.lists(st.integers(1, 12), min_size=1, max_size=40), length=st.integers(1, 9),
+       batch_size=st.integers(1, 7))
+def test_prefixes_hold_every_target_once_after_what_came_before_it(lengths: list[int], length: int,
+                                                                    batch_size: int) -> None:
+    data = dataset([*lengths, 4], n_items=9)
+    made = split(data, Protocol())
+    sequences = TrainingPrefixes(made, length, batch_size)
+    expected = []
+    for user in range(data.n_users):
+        train = data.items[data.offsets[user]:made.train_end[user]].tolist()
+        expected += [tuple(train[max(at - length, 0):at + 1]) for at in range(1, len(train))]
+    batches = list(sequences.epoch(np.random.default_rng(1)))
+    found = [tuple(row[:n].tolist()) for batch in batches for row, n in zip(batch.items, batch.lengths, strict=True)]
+    assert sorted(found) == sorted(expected)
+    assert len(expected) == sequences.n_targets and len(batches) == len(sequences)
+    for batch in batches:
+        inputs = batch.inputs()
+        assert torch.equal(inputs.asking().nonzero()[:, 1], batch.lengths - 2)

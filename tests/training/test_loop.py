@@ -1,17 +1,19 @@
 import json
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from cpbench.baselines.hstu import HSTU, HSTUConfig
 from cpbench.baselines.sasrec import SASRec, SASRecConfig
 
 from cpbench.data import synthetic
 from cpbench.data.protocol import Protocol, Split, split
 from cpbench.errors import CpbenchError, UsageError
 from cpbench.evaluation.evaluate import evaluate
-from cpbench.models.base import Facts
+from cpbench.models.base import Facts, Sequences
 from cpbench.training.config import TrainingConfig
 from cpbench.training.loop import EpochReport, TrainingResult, choose_device, seed_everything, train
 from tests.random_data import dataset, ragged
@@ -137,6 +139,25 @@ def test_the_optimizer_is_what_the_settings_say(data: Split) -> None:
 def test_an_absent_device_is_one_sentence() -> None:
     with pytest.raises(UsageError, match="device 'gpu7' is not available here; use auto, cpu or cuda"):
         choose_device("gpu7")
+
+
+def test_with_prefixes_only_the_last_interaction_is_a_target(data: Split) -> None:
+    model = build(data, dropout=0.0).eval()
+    items = torch.tensor([[1, 2, 3, 4], [5, 6, 0, 0]])
+    batch = Sequences(items, items * 60, torch.tensor([4, 2]), last_only=True)
+    hidden = model.hidden(batch.inputs())[[0, 1], [2, 0]]
+    expected = model.catalogue_loss(hidden, torch.tensor([4, 6]))
+    assert torch.allclose(model.training_loss(batch)[0], expected)
+    everywhere = model.training_loss(replace(batch, last_only=False))[0]
+    assert not torch.allclose(everywhere, expected)
+
+
+def test_prefixes_train_and_what_cannot_says_so(data: Split) -> None:
+    curves = [train(build(data), data, settings(epochs=2, prefixes=prefixes), 1).curve for prefixes in (True, False)]
+    assert curves[0][1]["loss"] < curves[0][0]["loss"] and curves[0] != curves[1]
+    other = HSTU(HSTUConfig(width=8, length=6), Facts.of(data.dataset))
+    with pytest.raises(UsageError, match="hstu cannot be trained with prefixes = true"):
+        train(other, data, settings(prefixes=True), 1)
 
 
 def test_two_threads_give_the_same_weights_again() -> None:
