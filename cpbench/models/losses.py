@@ -39,7 +39,7 @@ class _FullSoftmax(torch.autograd.Function):
             # the floor (a loss of 87) concerns the reported value only: gradients come from the probabilities
             total -= slope.gather(1, answer).float().clamp(min=torch.finfo(torch.float32).tiny).log().sum()
             if grad_hidden is not None and grad_items is not None:
-                slope.scatter_add_(1, answer, torch.full_like(answer, -1, dtype=slope.dtype))
+                slope[torch.arange(len(chunk), device=slope.device), answer[:, 0]] -= 1  # scatter_add_: 16 times slower
                 torch.matmul(slope, items, out=grad_hidden[first:first + rows])
                 grad_items += slope.T @ chunk
         if wants_grad:
