@@ -212,7 +212,7 @@ def best(scores: Tensor, k: int, hidden: Tensor | None = None) -> tuple[Tensor, 
 class NeuralRecommender(torch.nn.Module, Recommender):
     """A Recommender trained by gradients: it gives a loss, the training loop owns everything else."""
 
-    trains_prefixes = False
+    trains_one_target = False
     """Whether `training_loss` knows sequences of which the last interaction alone is a target."""
 
     def __init__(self, config: ModelConfig, facts: Facts) -> None:

@@ -25,6 +25,7 @@ from cpbench.models.conformance_training import (
     check_short_sequences,
 )
 from cpbench.models.examination import CheckError, Examination, require, rows, same, scores_of
+from cpbench.training.config import TrainingConfig
 
 INFORMATION = {"user", "times", "request time", "categories", "text", "condition"}
 LISTS = [[], [4], [4, 4], [9, 2, 7], list(range(12)), [3, 1, 4, 1, 5, 9, 2, 6, 5, 3, 5, 8] * 2]
@@ -68,6 +69,10 @@ def check_config(examination: Examination) -> None:
     model_class = examination.model_class
     require(isinstance(getattr(model_class, "name", None), str) and bool(model_class.name), "the class has no name")
     require(isinstance(examination.config, ModelConfig), "Config does not derive from cpbench.models.base.ModelConfig")
+    own = set(type(examination.config).model_fields)
+    if issubclass(model_class, NeuralRecommender):
+        taken = sorted(own & set(TrainingConfig.model_fields))
+        require(not taken, f"Config has keys that are settings of the training loop: {', '.join(taken)}")
     try:
         type(examination.config)(**{**examination.config.model_dump(), "no_such_key": 1})
     except ValidationError:

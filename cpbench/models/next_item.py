@@ -34,7 +34,7 @@ class NextItemModel(SequenceModel):
     """The state after interaction q is asked for interaction q + 1, at all positions of a sequence in one pass."""
 
     config: NextItemConfig
-    trains_prefixes = True
+    trains_one_target = True
 
     @property
     def max_length(self) -> int:

@@ -17,12 +17,12 @@ class TrainingConfig(BaseModel):
     validate_every: int = Field(1, ge=1)
     """Epochs between validations."""
     batch_size: int = Field(128, ge=1)
-    """Sequences per step: users, or with `prefixes` targets."""
+    """Sequences per step: users, or with `one_target` prefixes."""
     random_windows: bool = False
     """Of sequences longer than the model reads, train on a window drawn anew each epoch, not always on the last."""
-    prefixes: bool = False
-    """One sequence a target, which alone is to be named after what came before it (RecBole's augmentation): it sees
-    what a request would see, and old interactions train, too, at a pass a target instead of one a window."""
+    one_target: bool = False
+    """Every prefix of a history is a sequence, of which its last interaction alone is to be named (RecBole's
+    augmentation): it sees what a request would see, and old interactions train, too, at a pass a target."""
     learning_rate: float = Field(1e-3, gt=0)
     optimizer: Literal["adam", "adamw"] = "adam"
     beta2: float = Field(0.999, gt=0, lt=1)

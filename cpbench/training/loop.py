@@ -104,10 +104,10 @@ def train(model: NeuralRecommender, split: Split, config: TrainingConfig, seed: 
         raise UsageError(f"{model.name} makes lists of {model.beam}, but validation looks at the first {SELECTED_BY}")
     target = choose_device(device)
     model.to(target)
-    if config.prefixes and not model.trains_prefixes:
-        raise UsageError(f"{model.name} cannot be trained with prefixes = true: "
+    if config.one_target and not model.trains_one_target:
+        raise UsageError(f"{model.name} cannot be trained with one_target = true: "
                          "its loss asks every position of a sequence")
-    kind = TrainingPrefixes if config.prefixes else partial(TrainingSequences, random_windows=config.random_windows)
+    kind = TrainingPrefixes if config.one_target else partial(TrainingSequences, random_windows=config.random_windows)
     sequences = kind(split, model.max_length, config.batch_size)
     if not len(sequences):
         raise UsageError(f"dataset {split.dataset.name!r} has no user with two training interactions")

@@ -17,7 +17,7 @@ SEEDS = (1, 2, 3)
 THEIRS = {"hidden_size": 32, "inner_size": 128, "n_layers": 1, "n_heads": 1, "MAX_ITEM_LIST_LENGTH": 20,
           "train_batch_size": 512, "learning_rate": 0.003, "epochs": 25, "stopping_step": 25}
 """A size that RecBole trains in minutes; for the rest its defaults."""
-OURS = {"width": 32, "feed_forward": 4, "blocks": 1, "heads": 1, "length": 20, "prefixes": "true", "batch_size": 512,
+OURS = {"width": 32, "feed_forward": 4, "blocks": 1, "heads": 1, "length": 20, "one_target": "true", "batch_size": 512,
         "learning_rate": 0.003, "epochs": 25, "patience": 25, "validate_every": 1, "dropout": 0.5,
         "attention_dropout": 0.5, "output_dropout": 0.5, "loss": "softmax", "optimizer": "adam", "schedule": "constant",
         "precision": "float32"}

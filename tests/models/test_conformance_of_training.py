@@ -46,6 +46,11 @@ class Averages(SequenceModel):
         return nn.functional.cross_entropy(logits, batch.items[:, 1:][real]), {}
 
 
+class Collides(Averages):
+    class Config(TinyConfig):
+        epochs: int = 3
+
+
 class Leaky(Averages):
     leak = True
 
@@ -139,6 +144,7 @@ class BlindNeural(NeuralRecommender):
 
 
 @pytest.mark.parametrize(("broken", "name", "message"), [
+    (Collides, "config", "Config has keys that are settings of the training loop: epochs"),
     (Leaky, "causality", "changing the future of a sequence changes the hidden states of its past"),
     (Leaky, "leakage", "on random sequences the loss falls to"),
     (BlindNeural, "leakage", "on random sequences the loss falls to"),

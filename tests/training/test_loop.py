@@ -141,7 +141,7 @@ def test_an_absent_device_is_one_sentence() -> None:
         choose_device("gpu7")
 
 
-def test_with_prefixes_only_the_last_interaction_is_a_target(data: Split) -> None:
+def test_with_one_target_only_the_last_interaction_is_a_target(data: Split) -> None:
     model = build(data, dropout=0.0).eval()
     items = torch.tensor([[1, 2, 3, 4], [5, 6, 0, 0]])
     batch = Sequences(items, items * 60, torch.tensor([4, 2]), last_only=True)
@@ -152,12 +152,12 @@ def test_with_prefixes_only_the_last_interaction_is_a_target(data: Split) -> Non
     assert not torch.allclose(everywhere, expected)
 
 
-def test_prefixes_train_and_what_cannot_says_so(data: Split) -> None:
-    curves = [train(build(data), data, settings(epochs=2, prefixes=prefixes), 1).curve for prefixes in (True, False)]
+def test_one_target_trains_and_what_cannot_says_so(data: Split) -> None:
+    curves = [train(build(data), data, settings(epochs=2, one_target=one), 1).curve for one in (True, False)]
     assert curves[0][1]["loss"] < curves[0][0]["loss"] and curves[0] != curves[1]
     other = HSTU(HSTUConfig(width=8, length=6), Facts.of(data.dataset))
-    with pytest.raises(UsageError, match="hstu cannot be trained with prefixes = true"):
-        train(other, data, settings(prefixes=True), 1)
+    with pytest.raises(UsageError, match="hstu cannot be trained with one_target = true"):
+        train(other, data, settings(one_target=True), 1)
 
 
 def test_two_threads_give_the_same_weights_again() -> None:
