@@ -82,4 +82,4 @@ class TrainingPrefixes(TrainingSequences):
         return len(self.start)
 
     def batch(self, rows: np.ndarray, shift: np.ndarray) -> Sequences:
-        return replace(super().batch(rows, shift), last_only=True)
+        return replace(super().batch(rows, shift), one_target=True)

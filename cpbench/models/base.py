@@ -240,7 +240,7 @@ class NeuralRecommender(torch.nn.Module, Recommender):
     def training_loss(self, batch: Sequences) -> tuple[Tensor, dict[str, float]]:
         """The loss (a scalar that backpropagates) of whole training sequences, and its named parts for the log.
 
-        Every position of a sequence is a target, unless the batch says `last_only`. Randomness comes from torch's
+        Every position of a sequence is a target, unless the batch says `one_target`. Randomness comes from torch's
         default generator, which the loop seeds from (run seed, epoch).
         """
 

@@ -1,6 +1,5 @@
 """The part of the conformance suite that looks at training: what may be learnt, from what, and whether it repeats."""
 
-
 import numpy as np
 import torch
 from torch import Tensor

@@ -3,7 +3,7 @@
 Shapes: B users, L positions, N items.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -18,7 +18,7 @@ class Sequences:
     """A right-padded batch: items, times int64 [B, L]; lengths int64 [B]; padding holds item 0 and the last time.
 
     Right padding needs no attention mask: under a causal mask no real row ever sees a padded one.
-    `request_times` int64 [B] is the time of the request, for models that declare that they use it. With `last_only` a
+    `request_times` int64 [B] is the time of the request, for models that declare that they use it. With `one_target` a
     training sequence has one target, its last interaction: the others are context.
     """
 
@@ -26,11 +26,12 @@ class Sequences:
     times: Tensor
     lengths: Tensor
     request_times: Tensor | None = None
-    last_only: bool = False
+    one_target: bool = False
 
     def to(self, device: torch.device) -> "Sequences":
         request = None if self.request_times is None else self.request_times.to(device)
-        return Sequences(self.items.to(device), self.times.to(device), self.lengths.to(device), request, self.last_only)
+        return replace(self, items=self.items.to(device), times=self.times.to(device), lengths=self.lengths.to(device),
+                       request_times=request)
 
     def real(self) -> Tensor:
         """Which cells hold a real interaction, bool [B, L]."""
@@ -39,11 +40,11 @@ class Sequences:
     def inputs(self) -> "Sequences":
         """The sequences without their last interaction, whose time becomes that of the request: what training reads."""
         last = self.times.gather(1, (self.lengths - 1).clamp(min=0)[:, None])[:, 0]
-        return Sequences(self.items[:, :-1], self.times[:, :-1], self.lengths - 1, last, self.last_only)
+        return Sequences(self.items[:, :-1], self.times[:, :-1], self.lengths - 1, last, self.one_target)
 
     def asking(self) -> Tensor:
         """Of `inputs()`: which rows are trained to name what comes next, bool [B, L]."""
-        if not self.last_only:
+        if not self.one_target:
             return self.real()
         return torch.arange(self.items.shape[1], device=self.items.device) == self.lengths[:, None] - 1
 

@@ -182,7 +182,7 @@ def _one_epoch(model: NeuralRecommender, sequences: TrainingSequences, optimizer
             raise CpbenchError(f"the loss of {model.name} became {value} in epoch {epoch}; "
                                "lower learning_rate or set clip_norm")
         # batches of long sequences hold more targets: every target of an epoch weighs the same, not every batch
-        targets = len(batch.items) if batch.last_only else int((batch.lengths - 1).sum())
+        targets = len(batch.items) if batch.one_target else int((batch.lengths - 1).sum())
         (loss * (targets * len(sequences) / sequences.n_targets)).backward()
         if config.clip_norm:
             torch.nn.utils.clip_grad_norm_(model.parameters(), config.clip_norm)

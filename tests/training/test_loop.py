@@ -144,11 +144,11 @@ def test_an_absent_device_is_one_sentence() -> None:
 def test_with_one_target_only_the_last_interaction_is_a_target(data: Split) -> None:
     model = build(data, dropout=0.0).eval()
     items = torch.tensor([[1, 2, 3, 4], [5, 6, 0, 0]])
-    batch = Sequences(items, items * 60, torch.tensor([4, 2]), last_only=True)
+    batch = Sequences(items, items * 60, torch.tensor([4, 2]), one_target=True)
     hidden = model.hidden(batch.inputs())[[0, 1], [2, 0]]
     expected = model.catalogue_loss(hidden, torch.tensor([4, 6]))
     assert torch.allclose(model.training_loss(batch)[0], expected)
-    everywhere = model.training_loss(replace(batch, last_only=False))[0]
+    everywhere = model.training_loss(replace(batch, one_target=False))[0]
     assert not torch.allclose(everywhere, expected)
 
 
