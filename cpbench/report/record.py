@@ -6,6 +6,7 @@ and the model. All of a run's files appear at once or not at all.
 
 import json
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -124,6 +125,19 @@ class RunRecord(Frozen):
         """The keys that were set by hand."""
         return {key: self.config[key] for key, source in sorted(self.config_sources.items())
                 if source == "--set" and key in self.config}
+
+
+def learned_since(records: Sequence[RunRecord]) -> set[str]:
+    """The keys of `config` that some of `records` lack and all others hold at one default: cpbench has learned them
+    between these runs, and what nobody has set changes nothing."""
+    learned = set()
+    for key in {key for record in records for key in record.config}:
+        aware = [record for record in records if key in record.config]
+        values = {json.dumps(record.config[key], sort_keys=True) for record in aware}
+        at_default = all(record.config_sources.get(key) == "default" for record in aware)
+        if len(aware) < len(records) and len(values) == 1 and at_default:
+            learned.add(key)
+    return learned
 
 
 def load_record(folder: Path) -> RunRecord:

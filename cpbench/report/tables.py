@@ -6,7 +6,7 @@ repeat a paper stand apart from those that were tuned: a table must not set an u
 
 import json
 import math
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -17,7 +17,7 @@ from cpbench.data.protocol import Protocol
 from cpbench.report.caption import describe
 from cpbench.report.evidence import Run
 from cpbench.report.published import Published, published_for
-from cpbench.report.record import EXTERNAL, ORACLE, RunRecord
+from cpbench.report.record import EXTERNAL, ORACLE, RunRecord, learned_since
 from cpbench.report.statistics import Comparison
 
 SORTED_BY = "NDCG@10"
@@ -208,20 +208,26 @@ def _is_number(value: float | None) -> bool:
 
 def _by_settings(runs: list[Run]) -> list[tuple[str, list[Run]]]:
     """Runs of one model and one configuration belong to one row; seeds that occur twice count once, the last."""
-    groups: dict[tuple[str, str, str], dict[int, Run]] = {}
+    alike: dict[tuple[str, str], list[Run]] = defaultdict(list)
     for run in sorted(runs, key=lambda run: run.record.finished):
         record = run.record
         overrides = [f"{key}={_plain(value)}" for key, value in record.overrides.items()]
         label = ", ".join([record.recipe, *overrides, *([record.obeys] if record.obeys not in ("", "model") else [])])
-        groups.setdefault((record.model, label, json.dumps(record.config, sort_keys=True)), {})[record.seed] = run
-    labels = Counter(key[:2] for key in groups)
+        alike[record.model, label].append(run)
     found = []
-    for (model, label, _), by_seed in groups.items():
-        group = [by_seed[seed] for seed in sorted(by_seed)]
-        if labels[model, label] > 1:  # the recipe itself was changed between runs
-            label += (f" of {group[-1].record.finished[:10]}, seed "
-                      f"{', '.join(str(run.record.seed) for run in group)}")
-        found.append((label, group))
+    for (_, label), candidates in alike.items():
+        groups: dict[str, dict[int, Run]] = defaultdict(dict)
+        learned = learned_since([run.record for run in candidates])
+        for run in candidates:
+            config = {key: value for key, value in run.record.config.items() if key not in learned}
+            groups[json.dumps(config, sort_keys=True)][run.record.seed] = run
+        for by_seed in groups.values():
+            group = [by_seed[seed] for seed in sorted(by_seed)]
+            of_when = ""
+            if len(groups) > 1:  # the recipe itself was changed between runs
+                seeds = ", ".join(str(run.record.seed) for run in group)
+                of_when = f" of {group[-1].record.finished[:10]}, seed {seeds}"
+            found.append((label + of_when, group))
     return found
 
 

@@ -73,6 +73,23 @@ def test_settings_make_rows_of_their_own():
     assert sorted(row.recipe for row in table.rows) == ["tuned of 2026-01-01, seed 1", "tuned of 2026-01-01, seed 2"]
 
 
+def learned(value, source="default", seed=2):
+    """A record with a key that the other records lack."""
+    return record(seed=seed, config={"width": 64, "loss": "bce", "new": value},
+                  config_sources={"width": "default", "loss": "default", "new": source})
+
+
+def test_a_setting_learned_since_splits_no_row_while_nobody_sets_it():
+    (table,), _ = comparison_tables(runs([record(seed=1), learned(False), learned(False, seed=3)]))
+    assert [(row.recipe, row.seeds) for row in table.rows] == [("tuned", [1, 2, 3])]
+
+
+@pytest.mark.parametrize("others", [[learned(True, "recipe tuned")], [learned(False), learned(True, seed=3)]])
+def test_a_setting_learned_since_splits_a_row_once_it_says_something(others):
+    (table,), _ = comparison_tables(runs([record(seed=1), *others]))
+    assert len(table.rows) == 1 + len(others)
+
+
 def test_the_ceiling_is_no_competitor():
     (table,), _ = comparison_tables(runs([record("sasrec"), record("ease", hr=0.2), record("oracle", hr=0.9)]))
     assert [row.model for row in table.rows] == ["sasrec", "ease"] and table.ceiling is not None

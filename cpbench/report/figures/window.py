@@ -10,6 +10,7 @@ from cpbench.report.figures.bands import band, hit_intervals
 from cpbench.report.figures.labels import file_name, heading
 from cpbench.report.figures.placement import label_ends
 from cpbench.report.figures.style import COLUMN, Drawn, blank, colour, save, styled, title
+from cpbench.report.record import learned_since
 from cpbench.report.tables import ComparisonTable, Row
 
 if TYPE_CHECKING:
@@ -34,12 +35,13 @@ def draw(table: ComparisonTable, folder: Path) -> Drawn | None:
 def varied(rows: Sequence[Row]) -> list[Row]:
     """The largest group of rows that differ in the window alone, by window; empty where there are no two."""
     groups: dict[str, dict[int, Row]] = {}
-    for row in rows:
-        record = row.runs[0].record if row.runs else None
-        if record is not None and isinstance(record.config.get(KEY), int):
-            others = {key: value for key, value in record.config.items() if key != KEY}
-            key = json.dumps([record.model, record.recipe, record.obeys, others], sort_keys=True)
-            groups.setdefault(key, {})[record.config[KEY]] = row
+    windowed = [(row, row.runs[0].record) for row in rows
+                if row.runs and isinstance(row.runs[0].record.config.get(KEY), int)]
+    ignored = {KEY} | learned_since([record for _, record in windowed])
+    for row, record in windowed:
+        others = {key: value for key, value in record.config.items() if key not in ignored}
+        key = json.dumps([record.model, record.recipe, record.obeys, others], sort_keys=True)
+        groups.setdefault(key, {})[record.config[KEY]] = row
     largest = max(groups.values(), key=len, default={})
     return [largest[window] for window in sorted(largest)] if len(largest) > 1 else []
 

@@ -151,6 +151,14 @@ def test_the_bootstrap_holds_the_mean(tmp_path):
             assert low < row.mean(name) < high
 
 
+def test_window_overlooks_a_setting_learned_between_its_runs(tmp_path):
+    older, newer = setting("window", 0), setting("window", 60)
+    newer = newer.model_copy(update={"config": {**newer.config, "new": False},
+                                     "config_sources": {**newer.config_sources, "new": "default"}})
+    (table,) = tables([run(tmp_path / "r", older), run(tmp_path / "r", newer)])
+    assert [row.runs[0].record.config["window"] for row in window.varied(table.rows)] == [0, 60]
+
+
 def test_window_draws_the_rows_that_differ_in_nothing_else(tmp_path):
     records = [setting("window", window) for window in (900, 0, 60)]
     other = record(config={"width": 32, "window": 60}, config_sources={"width": "--set", "window": "default"})
