@@ -10,7 +10,12 @@ To recommend, [mask] is appended to the history and its position answers. Traini
 never the item: [mask] stands in its place before anything else happens. Masks are drawn anew in every epoch (the
 authors draw ten sets once). A share of the sequences masks its last item alone, the very task of recommending: the
 authors add one such copy to the ten.
+
+With ``output = "own"`` the last two steps are those of RecBoard: the states themselves, and item vectors that are not
+the ones that are read.
 """
+
+from typing import Literal
 
 import torch
 from pydantic import Field
@@ -40,6 +45,8 @@ class BERT4RecConfig(ModelConfig):
     """Probability that an interaction is masked (rho); at least one of every sequence is."""
     last_share: float = Field(1 / 11, ge=0, le=1)
     """Share of the sequences of which the last interaction alone is masked."""
+    output: Literal["tied", "own"] = "tied"
+    """Which item vectors answer: those that are read, after a head (the paper), or others, without it (RecBoard)."""
 
 
 class Block(nn.Module):
@@ -80,7 +87,10 @@ class BERT4Rec(SequenceModel):
         self.norm = nn.LayerNorm(config.width)
         self.dropout = Dropout(config.dropout)
         self.blocks = nn.ModuleList(Block(config) for _ in range(config.blocks))
-        self.head = nn.Sequential(nn.Linear(config.width, config.width), nn.GELU(), nn.LayerNorm(config.width))
+        if config.output == "tied":
+            self.head = nn.Sequential(nn.Linear(config.width, config.width), nn.GELU(), nn.LayerNorm(config.width))
+        else:
+            self.answers = nn.Embedding(facts.n_items, config.width)
         self.item_bias = nn.Parameter(torch.zeros(facts.n_items))
         for module in self.modules():
             if isinstance(module, nn.Linear | nn.Embedding):
@@ -94,7 +104,8 @@ class BERT4Rec(SequenceModel):
 
     def item_matrix(self) -> Tensor:
         """Item vectors and, as one more column, their biases, [N, D + 1]: every query ends with a 1."""
-        return torch.cat([self.items.weight[:self.mask], self.item_bias[:, None]], 1)
+        vectors = self.items.weight[:self.mask] if self.config.output == "tied" else self.answers.weight
+        return torch.cat([vectors, self.item_bias[:, None]], 1)
 
     def encode(self, items: Tensor, lengths: Tensor) -> Tensor:
         """States of every position, [B, L, D]: items int64 [B, L] (`self.mask` is [mask]), lengths [B] >= 1."""
@@ -109,7 +120,8 @@ class BERT4Rec(SequenceModel):
 
     def answer(self, states: Tensor) -> Tensor:
         """States [T, D] -> queries [T, D + 1]."""
-        return nn.functional.pad(self.head(states), (0, 1), value=1.0)
+        asked = self.head(states) if self.config.output == "tied" else states
+        return nn.functional.pad(asked, (0, 1), value=1.0)
 
     def queries(self, batch: Sequences, items: Tensor | None = None) -> Tensor:
         rows = torch.arange(len(batch.items), device=self.device)

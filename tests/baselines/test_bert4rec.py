@@ -47,6 +47,8 @@ def logits_slowly(model: BERT4Rec, items: list[int]) -> list[torch.Tensor]:
             inner = second.weight @ gelu(first.weight @ row + first.bias) + second.bias
             after.append(norm(row + inner, block.feed_forward_norm))
         x = after
+    if model.config.output == "own":
+        return [model.answers.weight @ row + model.item_bias for row in x]
     linear, _, layer = model.head
     return [model.items.weight[:20] @ norm(gelu(linear(row)), layer) + model.item_bias for row in x]
 
@@ -54,9 +56,10 @@ def logits_slowly(model: BERT4Rec, items: list[int]) -> list[torch.Tensor]:
 ROWS = [[3, 1, 4], [1, 5, 9, 2, 6, 5]]
 
 
+@pytest.mark.parametrize("output", ["tied", "own"])
 @torch.no_grad()
-def test_recommending_equals_the_paper_with_a_mask_appended() -> None:
-    model = build()
+def test_recommending_equals_the_paper_with_a_mask_appended(output: str) -> None:
+    model = build(output=output)
     scores = model.score(Histories.of_lists([*ROWS, list(range(9))]))
     for found, row in zip(scores, [*ROWS, list(range(3, 9))], strict=True):
         torch.testing.assert_close(found, logits_slowly(model, [*row, model.mask])[-1], rtol=1e-4, atol=1e-5)
@@ -72,8 +75,9 @@ def test_the_state_after_every_position_is_that_of_its_prefix() -> None:
                                        rtol=1e-4, atol=1e-5)
 
 
-def test_the_loss_guesses_masked_cells_from_what_is_left() -> None:
-    model, batch = build(mask_rate=0.4), Histories.of_lists(ROWS).padded(LENGTH)
+@pytest.mark.parametrize("output", ["tied", "own"])
+def test_the_loss_guesses_masked_cells_from_what_is_left(output: str) -> None:
+    model, batch = build(mask_rate=0.4, output=output), Histories.of_lists(ROWS).padded(LENGTH)
     torch.manual_seed(7)
     found, _ = model.training_loss(batch)
     torch.manual_seed(7)
