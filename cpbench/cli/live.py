@@ -23,8 +23,8 @@ class LiveWatcher:
         self.total = total
         self.begun = 0
         self.bar = progress.add_task("", total=None, state="")
-        self.label = ""
-        self.best = 0.0
+        self.validated = ""
+        self.best = ""
         self.seconds: list[float] = []
         self.last_line = 0.0
 
@@ -36,14 +36,17 @@ class LiveWatcher:
 
     def begin(self, cell: Cell) -> None:
         self.begun += 1
-        self.label, self.best, self.seconds, self.last_line = cell.label, 0.0, [], 0.0
+        self.validated, self.best, self.seconds, self.last_line = "", "", [], 0.0
         self.output.note(f"[{self.begun}/{self.total}] {cell.label}")
         self.progress.reset(self.bar, total=None, state="starting")
 
     def epoch(self, report: EpochReport) -> None:
         self.seconds.append(report.seconds)
         if report.valid is not None:
-            self.best = max(self.best, report.valid[SELECTION_METRIC])
+            value, epoch, best = f"{report.valid[SELECTION_METRIC]:.4f}", report.epoch, report.best_epoch
+            if best == epoch:
+                self.best = f"{value} "  # unknown where a resumed run had its best before it was stopped
+            self.validated = f"valid {SELECTION_METRIC} {value} in {epoch} (best {self.best}in {best})"
         state = self._state(report)
         self.progress.update(self.bar, total=report.epochs, completed=report.epoch, state=escape(state))
         quiet_for = time.monotonic() - self.last_line
@@ -54,10 +57,7 @@ class LiveWatcher:
     def _state(self, report: EpochReport) -> str:
         left = (report.epochs - report.epoch) * sum(self.seconds) / len(self.seconds)  # early stopping may cut it short
         parts = [f"epoch {report.epoch}/{report.epochs}", f"at most {clock(left)} left", f"loss {report.loss:.4f}"]
-        if report.valid is not None:
-            value = report.valid[SELECTION_METRIC]
-            parts.append(f"valid {SELECTION_METRIC} {value:.4f} (best {self.best:.4f} in {report.best_epoch})")
-        return ", ".join(parts)
+        return ", ".join([*parts, self.validated] if self.validated else parts)
 
     def end(self, outcome: Outcome) -> None:
         self.progress.reset(self.bar, total=None, state="")
