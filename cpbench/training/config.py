@@ -18,6 +18,9 @@ class TrainingConfig(BaseModel):
     """Epochs between validations."""
     batch_size: int = Field(128, ge=1)
     """Sequences per step: users, or with `one_target` prefixes."""
+    length_groups: int = Field(0, ge=0)
+    """0: sequences of similar length share a step (least padding). n: a step draws its sequences at random, and
+    computes them in n groups of similar length whose gradients are added."""
     random_windows: bool = False
     """Of sequences longer than the model reads, train on a window drawn anew each epoch, not always on the last."""
     one_target: bool = False

@@ -32,7 +32,7 @@ SELECTION_METRIC = f"NDCG@{SELECTED_BY}"
 
 @dataclass(frozen=True)
 class EpochReport:
-    """What one epoch did: mean loss and named parts over steps, validation metrics when it was validated."""
+    """What one epoch did: mean loss and named parts over targets, validation metrics when it was validated."""
 
     epoch: int
     epochs: int
@@ -108,7 +108,7 @@ def train(model: NeuralRecommender, split: Split, config: TrainingConfig, seed: 
         raise UsageError(f"{model.name} cannot be trained with one_target = true: "
                          "its loss asks every position of a sequence")
     kind = TrainingPrefixes if config.one_target else partial(TrainingSequences, random_windows=config.random_windows)
-    sequences = kind(split, model.max_length, config.batch_size)
+    sequences = kind(split, model.max_length, config.batch_size, length_groups=config.length_groups)
     if not len(sequences):
         raise UsageError(f"dataset {split.dataset.name!r} has no user with two training interactions")
     model.begin_training(split)
@@ -172,26 +172,28 @@ def _one_epoch(model: NeuralRecommender, sequences: TrainingSequences, optimizer
                schedule: torch.optim.lr_scheduler.LambdaLR, config: TrainingConfig, order: np.random.Generator,
                epoch: int) -> tuple[float, dict[str, float]]:
     model.train()
-    total, parts, steps = 0.0, dict[str, float](), 0
-    for batch in sequences.epoch(order):
+    total, parts = 0.0, dict[str, float]()
+    for step in sequences.steps(order):
         optimizer.zero_grad(set_to_none=True)
-        with torch.autocast(model.device.type, torch.bfloat16, enabled=config.precision == "bfloat16"):
-            loss, named = model.training_loss(batch.to(model.device))
-        value = loss.item()
-        if not math.isfinite(value):
-            raise CpbenchError(f"the loss of {model.name} became {value} in epoch {epoch}; "
-                               "lower learning_rate or set clip_norm")
-        # batches of long sequences hold more targets: every target of an epoch weighs the same, not every batch
-        targets = len(batch.items) if batch.one_target else int((batch.lengths - 1).sum())
-        (loss * (targets * len(sequences) / sequences.n_targets)).backward()
+        for batch in step:
+            with torch.autocast(model.device.type, torch.bfloat16, enabled=config.precision == "bfloat16"):
+                loss, named = model.training_loss(batch.to(model.device))
+            value = loss.item()
+            if not math.isfinite(value):
+                raise CpbenchError(f"the loss of {model.name} became {value} in epoch {epoch}; "
+                                   "lower learning_rate or set clip_norm")
+            # batches of long sequences hold more targets: every target of an epoch weighs the same, not every batch
+            targets = len(batch.items) if batch.one_target else int((batch.lengths - 1).sum())
+            (loss * (targets * len(sequences) / sequences.n_targets)).backward()
+            share = targets / sequences.n_targets
+            total += value * share
+            for name, part in named.items():
+                parts[name] = parts.get(name, 0.0) + part * share
         if config.clip_norm:
             torch.nn.utils.clip_grad_norm_(model.parameters(), config.clip_norm)
         optimizer.step()
         schedule.step()
-        total, steps = total + value, steps + 1
-        for name, part in named.items():
-            parts[name] = parts.get(name, 0.0) + part
-    return total / steps, {name: part / steps for name, part in parts.items()}
+    return total, parts
 
 
 def _optimizer(model: NeuralRecommender, config: TrainingConfig) -> torch.optim.Optimizer:

@@ -51,6 +51,35 @@ def test_the_order_follows_the_generator() -> None:
     assert not torch.equal(order(1), order(2))
 
 
+@settings(deadline=None, max_examples=30)
+@given(lengths=st.lists(st.integers(1, 12), min_size=1, max_size=40), batch_size=st.integers(1, 7),
+       groups=st.integers(1, 5))
+def test_with_length_groups_a_step_holds_sequences_as_drawn_in_batches_by_length(lengths: list[int], batch_size: int,
+                                                                                 groups: int) -> None:
+    made = split(dataset([*lengths, 4], n_items=9), Protocol())
+    sequences = TrainingSequences(made, 20, batch_size, length_groups=groups)
+    steps = list(sequences.steps(np.random.default_rng(1)))
+    assert len(steps) == len(sequences)
+    assert [sum(len(batch.items) for batch in step) for step in steps[:-1]] == [batch_size] * (len(steps) - 1)
+    for step in steps:
+        assert 1 <= len(step) <= groups and all(len(batch.items) for batch in step)
+        found = torch.cat([batch.lengths for batch in step])
+        assert torch.equal(found, found.sort().values)
+    found = torch.cat([batch.lengths for step in steps for batch in step])
+    assert sorted(found.tolist()) == sorted(sequences.lengths.tolist())
+
+
+def test_steps_of_similar_length_or_as_drawn() -> None:
+    """What `length_groups` is for: without, a step of short sequences and one of long ones take turns."""
+    made = split(dataset([5] * 200 + [45] * 40, n_items=300), Protocol())
+
+    def spread(groups: int) -> float:
+        steps = TrainingSequences(made, 50, 8, length_groups=groups).steps(np.random.default_rng(1))
+        return float(np.std([sum(int(batch.lengths.sum()) for batch in step) for step in steps]))
+
+    assert spread(4) < spread(0) / 2
+
+
 def test_random_windows_reach_every_interaction_and_only_training_ones() -> None:
     data = dataset([30, 5, 12], n_items=1000)
     made = split(data, Protocol())

@@ -141,6 +141,17 @@ def test_an_absent_device_is_one_sentence() -> None:
         choose_device("gpu7")
 
 
+@pytest.mark.parametrize("one_target", [False, True])
+def test_length_groups_add_up_to_the_gradient_of_the_whole_step(data: Split, one_target: bool) -> None:
+    """One padded batch a step is the reference; in bits they differ, as sums in another order do."""
+    whole, grouped = (
+        [row["loss"] for row in train(build(data, dropout=0.0, loss="softmax"), data,
+                                      settings(epochs=6, length_groups=groups, one_target=one_target), 1).curve]
+        for groups in (1, 4))
+    assert whole[-1] < 0.95 * whole[0]
+    assert grouped == pytest.approx(whole, rel=1e-5)
+
+
 def test_with_one_target_only_the_last_interaction_is_a_target(data: Split) -> None:
     model = build(data, dropout=0.0).eval()
     items = torch.tensor([[1, 2, 3, 4], [5, 6, 0, 0]])
