@@ -14,7 +14,6 @@ from cpbench.data import catalogue
 from cpbench.data.protocol import Protocol
 from cpbench.errors import UsageError, unknown
 from cpbench.experiments.recipes import (
-    DEFAULT,
     DEFAULTS,
     STAGE,
     TUNED,
@@ -64,11 +63,10 @@ class Cell:
         return replace(self, protocol=self.protocol.model_copy(update={"serving_lag": 0}))
 
     def has_settings(self, recorded: Mapping[str, Any]) -> bool:
-        """Whether `recorded`, a record's `config`, are the settings of this cell. A key that cpbench has learned since,
-        and that nobody has set, is at its default: it changes no run from before it."""
-        sources = self.settings.all_sources
+        """Whether `recorded`, a record's `config`, are the settings of this cell. A key that cpbench has learned since
+        is at its default in every run from before it, so there it may be missing."""
         today = json.loads(json.dumps(self.settings.config))
-        added = {key for key in today.keys() - recorded.keys() if sources.get(key) == DEFAULT}
+        added = (today.keys() - recorded.keys()) & self.settings.at_default
         return recorded == {key: value for key, value in today.items() if key not in added}
 
     @property

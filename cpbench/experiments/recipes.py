@@ -59,6 +59,14 @@ class Resolved:
         return self.sources | {STAGE + key: source for key, source in self.second.sources.items()}
 
     @property
+    def at_default(self) -> set[str]:
+        """The keys that are at the default of their class, whoever set them; the second stage's included."""
+        configs = [self.model] if self.training is None else [self.model, self.training]
+        own = {key for config in configs for key, field in type(config).model_fields.items()
+               if getattr(config, key) == field.get_default(call_default_factory=True)}
+        return own if self.second is None else own | {STAGE + key for key in self.second.at_default}
+
+    @property
     def overrides(self) -> dict[str, Any]:
         """The keys that ``--set`` gave, sorted."""
         sources = self.all_sources

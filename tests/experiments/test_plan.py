@@ -74,6 +74,14 @@ def test_runs_with_other_settings_have_other_folders():
     assert len({plain.run_name, one.run_name, other.run_name}) == 3
 
 
+def test_an_older_record_may_lack_what_is_at_its_default_whoever_set_it():
+    (cell,) = plan(["sasrec"], ["tiny"], [1], overrides={"length_groups": 0, "width": 32})
+    older = {key: value for key, value in cell.settings.config.items() if key not in ("length_groups", "request_time")}
+    assert cell.has_settings(older)
+    del older["width"]
+    assert not cell.has_settings(older)
+
+
 def test_what_is_asked_for_must_exist():
     for arguments, sentence in (
         ((["sasrec"], ["tinny"], [1]), "unknown dataset 'tinny'; did you mean 'tiny'"),
