@@ -66,7 +66,7 @@ def command(
 
     with output.progress(TimeElapsedColumn(), BarColumn(bar_width=8), TextColumn("{task.fields[state]}")) as progress:
         runs, outcomes = measure(ablation, grid, results, LiveWatcher(output, progress, len(grid)), force, device)
-    rows = ablation_rows(runs, ablation.measured, ablation.reference)
+    rows = ablation_rows(runs, ablation.measured, ablation.reference, ablation.metrics)
     page = write_page(ablation, catalogue.load(dataset), rows, results / "ablations" / name / dataset)
     view = page.markdown if not output.out.is_terminal else Markdown(page.markdown.replace("<br>", " "))
     output.result(page.document, view)

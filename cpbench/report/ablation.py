@@ -1,19 +1,19 @@
 """Runs of an ablation -> rows with means over seeds, and differences to the reference with what they rest on.
 
-An interval is over users (each user's value averaged over seeds first), a p-value over seeds; both are paired.
+The test is that of every table (`cpbench.report.statistics`): over users and seeds, p corrected by Holm over all that
+the table of a protocol shows. What is known of whole lists only has no test.
 """
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-from scipy import stats
 
 from cpbench.evaluation.metrics import hit_rate
+from cpbench.report.statistics import Sample, compare, holm
 from cpbench.report.tables import Estimate
 
-CONFIDENCE = 0.95
 WINDOWS = {0: "0 s", 60: "1 min", 450: "7.5 min", 900: "15 min", 1800: "30 min", 43_200: "same day", 86_400: "1 day",
            259_200: "3 days", 604_800: "7 days"}
 """Windows by name; on data whose times are whole days, anything under a day hides the same day."""
@@ -32,11 +32,11 @@ class Measured:
 
 @dataclass(frozen=True)
 class Difference:
-    """To the reference: the mean, its interval over users (None without ranks), p over seeds (None below two)."""
+    """To the reference: the mean, and where there are ranks its interval over users and seeds, and p."""
 
     mean: float
-    interval: tuple[float, float] | None
-    p_value: float | None
+    interval: tuple[float, float] | None = None
+    p_value: float | None = None
 
 
 @dataclass(frozen=True)
@@ -48,44 +48,50 @@ class AblationRow:
     differences: dict[str, Difference]
 
 
-def ablation_rows(runs: Sequence[Measured], metrics: Sequence[str], reference: str) -> list[AblationRow]:
-    """One row a lag and variant, in the order of `runs`."""
+def ablation_rows(runs: Sequence[Measured], metrics: Sequence[str], reference: str,
+                  tested: Sequence[str] | None = None) -> list[AblationRow]:
+    """One row a lag and variant, in the order of `runs`; differences of the metrics `tested` (default: of all)."""
     groups: dict[tuple[int, str], list[Measured]] = {}
     for run in runs:
         groups.setdefault((run.lag, run.label), []).append(run)
-    return [_row(group, groups.get((lag, reference), []), metrics) for (lag, _), group in groups.items()]
+    rows = [_row(group, groups.get((lag, reference), []), metrics, metrics if tested is None else tested)
+            for (lag, _), group in groups.items()]
+    return [row for lag in dict.fromkeys(row.lag for row in rows)
+            for row in _corrected([row for row in rows if row.lag == lag])]
 
 
-def _row(group: list[Measured], base: list[Measured], metrics: Sequence[str]) -> AblationRow:
-    estimates, differences = {}, {}
-    for name in metrics:
-        values = [value for run in group if (value := run.metrics.get(name)) is not None]
-        if len(values) == len(group):
-            estimates[name] = Estimate.of(values)
-            if base and base[0].label != group[0].label:
-                differences[name] = _difference(group, base, name)
+def _row(group: list[Measured], base: list[Measured], metrics: Sequence[str], tested: Sequence[str]) -> AblationRow:
+    estimates = {name: Estimate.of(values) for name in metrics if (values := _values(group, name)) is not None}
+    differences = {name: difference for name in tested if name in estimates and base and base[0].label != group[0].label
+                   and (difference := _difference(group, base, name)) is not None}
     return AblationRow(group[0].label, group[0].lag, [run.seed for run in group], estimates, differences)
 
 
-def _difference(group: list[Measured], base: list[Measured], name: str) -> Difference:
-    by_seed = {run.seed: run for run in base}
-    pairs = [(run, by_seed[run.seed]) for run in group if run.seed in by_seed]
-    change = np.array([_value(run, name) - _value(other, name) for run, other in pairs])
-    per_user = [_hits(run, name) - _hits(other, name) for run, other in pairs
-                if run.ranks is not None and other.ranks is not None and name.startswith("HR@")]
-    interval = None
-    if len(per_user) == len(pairs) and pairs:
-        low, high = stats.ttest_1samp(np.mean(per_user, axis=0), 0.0).confidence_interval(CONFIDENCE)
-        interval = (float(low), float(high))
-    p_value = None
-    if len(change) > 1:
-        p_value = float(stats.ttest_1samp(change, 0.0).pvalue) if change.std() > 0 else float(change[0] == 0)
-    return Difference(float(change.mean()) if len(change) else float("nan"), interval, p_value)
+def _values(group: Iterable[Measured], name: str) -> list[float] | None:
+    """Of every run; None where one of them lacks it."""
+    values = [run.metrics.get(name) for run in group]
+    return None if None in values else [value for value in values if value is not None]
 
 
-def _value(run: Measured, name: str) -> float:
-    value = run.metrics.get(name)
-    return float("nan") if value is None else value
+def _difference(group: list[Measured], base: list[Measured], name: str) -> Difference | None:
+    if name.startswith("HR@") and all(run.ranks is not None for run in (*group, *base)):
+        one, other = (Sample(np.stack([_hits(run, name) for run in runs])) for runs in (group, base))
+        compared = compare(one, other)
+        return Difference(compared.mean, compared.interval, compared.p_value)
+    own, others = _values(group, name), _values(base, name)
+    return None if own is None or others is None else Difference(float(np.mean(own) - np.mean(others)))
+
+
+def _corrected(rows: list[AblationRow]) -> list[AblationRow]:
+    """The rows of one protocol, with the p-values of a family."""
+    places = [(place, name) for place, row in enumerate(rows) for name, difference in row.differences.items()
+              if difference.p_value is not None]
+    values = holm([p for place, name in places if (p := rows[place].differences[name].p_value) is not None])
+    for (place, name), value in zip(places, values, strict=True):
+        row = rows[place]
+        changed = replace(row.differences[name], p_value=value)
+        rows[place] = replace(row, differences={**row.differences, name: changed})
+    return rows
 
 
 def _hits(run: Measured, name: str) -> np.ndarray:
@@ -94,6 +100,10 @@ def _hits(run: Measured, name: str) -> np.ndarray:
     metric, _, step = name.partition("/step ")
     ranks = run.ranks if run.ranks.ndim == 2 else run.ranks[:, None]
     return hit_rate(ranks[:, int(step or 1) - 1], int(metric.removeprefix("HR@")))
+
+
+TEST = ("mean [95 % interval over users and seeds], p of a t test over both, Holm-corrected over all figures of "
+               "a protocol")
 
 
 def lag_text(lag: int) -> str:
@@ -110,11 +120,11 @@ def as_document(rows: Sequence[AblationRow]) -> list[dict[str, Any]]:
 
 def as_markdown(rows: Sequence[AblationRow], metrics: Sequence[str], reference: str,
                 paper: Mapping[str, Mapping[str, float]]) -> str:
-    """A table a lag; a difference to the reference stands under each figure, with its interval over users."""
+    """A table a lag; a difference to the reference stands under each figure, with its interval."""
     lines = []
     for lag in dict.fromkeys(row.lag for row in rows):
         own = [row for row in rows if row.lag == lag]
-        lines += [f"**{lag_text(lag)}**, {_seeds(own)}", "",
+        lines += [f"**{lag_text(lag)}**, {seeds_text(row.seeds for row in own)}", "",
                   f"| variant | {' | '.join(metrics)} |", f"|---|{'---:|' * len(metrics)}"]
         for row in own:
             lines.append(f"| {row.label} | {' | '.join(_cell(row, name) for name in metrics)} |")
@@ -122,13 +132,20 @@ def as_markdown(rows: Sequence[AblationRow], metrics: Sequence[str], reference: 
             shown = [f"{figures[name]:.4f}" if name in figures else "" for name in metrics]
             lines.append(f"| *paper: {label}* | {' | '.join(f'*{text}*' if text else '' for text in shown)} |")
         lines.append("")
-    lines.append(f"Differences are to {reference}: mean [95 % interval over users] p over seeds, all paired.")
+    lines.append(f"Differences are to {reference}: {TEST}.")
     return "\n".join(lines) + "\n"
 
 
-def _seeds(rows: Sequence[AblationRow]) -> str:
-    count = min(len(row.seeds) for row in rows)
-    return "single runs: small differences mean nothing" if count < 2 else f"{count} seeds, mean ± standard deviation"
+def seeds_text(seeds: Iterable[Sequence[int]]) -> str:
+    """How many every row of a table rests on."""
+    count = min(map(len, seeds))
+    if count < 2:
+        return "single runs: intervals and p know users only, and prove less than they seem"
+    return f"{count} seeds, mean ± standard deviation"
+
+
+def p_text(p_value: float) -> str:
+    return "p < .001" if p_value < 0.001 else f"p {p_value:.3f}"
 
 
 def _cell(row: AblationRow, name: str) -> str:
@@ -141,4 +158,4 @@ def _cell(row: AblationRow, name: str) -> str:
     text += f"<br>{difference.mean:+.4f}"
     if difference.interval is not None:
         text += f" [{difference.interval[0]:+.4f}, {difference.interval[1]:+.4f}]"
-    return text + ("" if difference.p_value is None else f" p {difference.p_value:.3f}")
+    return text if difference.p_value is None else f"{text} {p_text(difference.p_value)}"

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from cpbench.data.dataset import Dataset
 from cpbench.data.describe import lags
 from cpbench.files import atomic_file, write_json
-from cpbench.report.ablation import AblationRow, as_document, as_markdown
+from cpbench.report.ablation import TEST, AblationRow, as_document, as_markdown
 from cpbench.report.ablation_figure import draw
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ def write_page(ablation: "Ablation", dataset: Dataset, rows: Sequence[AblationRo
     document = {"ablation": ablation.name, "dataset": dataset.name, "dataset_fingerprint": dataset.fingerprint,
                 "claim": ablation.claim, "reference": ablation.reference, "rows": as_document(rows),
                 "paper": {label: dict(figures) for label, figures in ablation.paper.items()},
-                "paper_source": ablation.source}
+                "paper_source": ablation.source, "test": TEST}
     figures = draw(ablation.name, f"{ablation.name}: {dataset.name}", rows, folder,
                    lags(dataset) if ablation.name == "window" else None)
     files = {"table": folder / "table.md", "numbers": folder / "table.json", "figure": figures[0]}

@@ -18,7 +18,7 @@ from markupsafe import Markup
 
 from cpbench.data.describe import in_words
 from cpbench.errors import CpbenchError
-from cpbench.report.ablation import lag_text
+from cpbench.report.ablation import lag_text, seeds_text
 from cpbench.report.caption import caption, describe
 from cpbench.report.figures.style import Drawn
 from cpbench.report.page_runs import Ids, RunGroup, Runs, moment
@@ -168,9 +168,7 @@ def _ablation(page: Page, stored: StoredAblation, results: str) -> AblationView:
     tables = []
     for lag in dict.fromkeys(row.serving_lag for row in stored.rows):
         own = [row for row in stored.rows if row.serving_lag == lag]
-        seeds = min(len(row.seeds) for row in own)
-        tables.append((f"{lag_text(lag)}, " + ("single runs: small differences mean nothing" if seeds < 2 else
-                                               f"{seeds} seeds, mean ± standard deviation"), own))
+        tables.append((f"{lag_text(lag)}, {seeds_text(row.seeds for row in own)}", own))
     title = f"Ablation: {stored.ablation}"
     picture = Picture(_image(stored.figure), "", f"{stored.ablation} on {stored.dataset}, drawn from the numbers above."
                       ) if stored.figure else None

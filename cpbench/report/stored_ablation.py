@@ -44,6 +44,8 @@ class StoredAblation(Stored):
     rows: list[StoredRow]
     paper: dict[str, dict[str, float]] = {}
     paper_source: str = ""
+    test: str = "mean [95 % interval over users], p over seeds, uncorrected (an older version): repeat `cpbench ablate`"
+    """What the differences rest on."""
     folder: Path
 
     @property

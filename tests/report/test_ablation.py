@@ -2,10 +2,10 @@ import json
 
 import numpy as np
 import pytest
-from scipy import stats
 
-from cpbench.report.ablation import Measured, ablation_rows, as_document, as_markdown
+from cpbench.report.ablation import Difference, Measured, ablation_rows, as_document, as_markdown
 from cpbench.report.ablation_figure import DRAWN, draw
+from cpbench.report.statistics import Sample, compare, holm
 
 METRICS = ("HR@10", "HR@10/step 2")
 
@@ -22,22 +22,41 @@ BETTER = [measured("TAMIP", 1, [[1, 1], [2, 20], [20, 20], [20, 20]]),
           measured("TAMIP", 2, [[1, 1], [2, 1], [3, 20], [20, 20]])]
 
 
-def test_differences_are_paired_by_seed_and_by_user():
+def values(runs: list[Measured], column: int) -> Sample:
+    return Sample(np.stack([(run.ranks[:, column] <= 10).astype(float) for run in runs]))
+
+
+def test_differences_are_tested_as_in_every_table_and_corrected_together():
     base, better = ablation_rows([*BASE, *reversed(BETTER)], METRICS, "NIP")
     assert base.differences == {} and base.metrics["HR@10"].mean == 0.25
-    first = better.differences["HR@10"]
-    assert first.mean == pytest.approx(np.mean([0.25, 0.5]))
-    per_user = np.array([0.0, 1.0, 0.5, 0.0])  # seeds averaged
-    expected = stats.ttest_1samp(per_user, 0.0).confidence_interval(0.95)
-    assert first.interval == pytest.approx((expected.low, expected.high))
-    assert first.p_value == pytest.approx(stats.ttest_rel([0.5, 0.75], [0.25, 0.25]).pvalue)
-    assert better.differences["HR@10/step 2"].mean == pytest.approx(0.375)
+    expected = [compare(values(BETTER, column), values(BASE, column)) for column in (0, 1)]
+    for difference, own, p in zip((better.differences[name] for name in METRICS), expected,
+                                  holm([each.p_value for each in expected]), strict=True):
+        assert difference.mean == pytest.approx(own.mean) and difference.interval == pytest.approx(own.interval)
+        assert difference.p_value == pytest.approx(p)
+    assert better.differences["HR@10"].mean == pytest.approx(np.mean([0.25, 0.5]))
+    assert better.differences["HR@10"].p_value > expected[0].p_value
 
 
-def test_a_seed_that_only_one_of_them_has_does_not_count():
+def test_what_no_table_shows_is_not_part_of_the_family():
+    _, better = ablation_rows([*BASE, *BETTER], METRICS, "NIP", METRICS[:1])
+    assert set(better.metrics) == set(METRICS) and set(better.differences) == {"HR@10"}
+    assert better.differences["HR@10"].p_value == pytest.approx(compare(values(BETTER, 0), values(BASE, 0)).p_value)
+
+
+def test_a_spread_over_seeds_that_users_do_not_show_widens_the_interval():
+    rng = np.random.default_rng(0)
+    def runs(label, rates):
+        return [Measured(label, 0, seed, {"HR@10": rate}, np.where(rng.random((4000, 1)) < rate, 1.0, 99.0))
+                for seed, rate in enumerate(rates)]
+    _, steady = ablation_rows([*runs("a", [0.5] * 3), *runs("b", [0.55] * 3)], ("HR@10",), "a")
+    _, shaky = ablation_rows([*runs("a", [0.4, 0.5, 0.6]), *runs("b", [0.45, 0.55, 0.65])], ("HR@10",), "a")
+    assert steady.differences["HR@10"].p_value < 0.001 < 0.2 < shaky.differences["HR@10"].p_value
+
+
+def test_seeds_that_only_one_of_them_has_count_too():
     _, better = ablation_rows([BASE[0], *BETTER], METRICS, "NIP")
-    assert better.differences["HR@10"].mean == pytest.approx(0.25)
-    assert better.differences["HR@10"].p_value is None
+    assert better.differences["HR@10"].mean == pytest.approx(np.mean([0.5, 0.75]) - 0.25)
     assert better.seeds == [1, 2]
 
 
@@ -51,7 +70,7 @@ def test_lags_are_compared_within_themselves():
 def test_without_ranks_there_is_no_interval_and_without_the_reference_no_difference():
     plain = [Measured("a", 0, 1, {"HR@10": 0.5}), Measured("b", 0, 1, {"HR@10": 0.75, "CC@10": 1.0})]
     first, second = ablation_rows(plain, ("HR@10", "CC@10"), "a")
-    assert second.differences["HR@10"].interval is None and second.differences["HR@10"].mean == 0.25
+    assert second.differences["HR@10"] == Difference(0.25)
     assert "CC@10" not in first.metrics
     assert ablation_rows(plain, ("HR@10",), "c")[1].differences == {}
 
@@ -71,7 +90,7 @@ def test_markdown_holds_every_row_the_paper_and_what_it_rests_on():
     assert "| *paper: NIP* | *0.0380* |  |" in text
     assert "2 seeds, mean ± standard deviation" in text
     single = as_markdown(ablation_rows([BASE[0]], METRICS, "NIP"), METRICS, "NIP", {})
-    assert "single runs: small differences mean nothing" in single
+    assert "single runs: intervals and p know users only" in single
 
 
 @pytest.mark.parametrize("name", sorted(DRAWN))
