@@ -79,7 +79,7 @@ class ClimberPilot(SequenceModel):
     name = "climber-pilot"
     Config = ClimberPilotConfig
     config: ClimberPilotConfig
-    log_share: Tensor
+    log_expected: Tensor
 
     def __init__(self, config: ClimberPilotConfig, facts: Facts) -> None:
         super().__init__(config, facts)
@@ -95,7 +95,7 @@ class ClimberPilot(SequenceModel):
         self.encoder = nn.ModuleList(Layer(*shape) for _ in range(config.layers))
         n_branches = 1 if config.mode == "nip" else config.branches
         self.branches = nn.ModuleList(Layer(*shape) for _ in range(n_branches))
-        self.register_buffer("log_share", torch.zeros(facts.n_items), persistent=False)
+        self.register_buffer("log_expected", torch.zeros(facts.n_items), persistent=False)
 
     @classmethod
     def instructed(cls) -> type[InstructedRecommender]:
@@ -113,7 +113,8 @@ class ClimberPilot(SequenceModel):
 
     def begin_training(self, split: Split) -> None:
         super().begin_training(split)
-        self.log_share = torch.log(self.popularity.clamp(min=0.5) / self.popularity.sum())
+        share = self.popularity.clamp(min=0.5) / self.popularity.sum()
+        self.log_expected = torch.log(self.config.negatives * share)  # of each item's count among in-batch negatives
 
     def item_matrix(self) -> Tensor:
         items: Tensor = self.items()
@@ -191,5 +192,5 @@ class ClimberPilot(SequenceModel):
     def catalogue_loss(self, hidden: Tensor, targets: Tensor, items: Tensor, negatives: Tensor) -> Tensor:
         if self.config.loss == "softmax":
             return full_softmax(hidden, items, targets)
-        log_expected = self.log_share if self.config.sampler == "in-batch" else None
+        log_expected = self.log_expected if self.config.sampler == "in-batch" else None
         return sampled_softmax(hidden, items, targets, negatives, log_expected)

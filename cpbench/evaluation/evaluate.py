@@ -72,10 +72,10 @@ def evaluate(model: Recommender, split: Split, events: Events, block: int | None
             ranks[places] = found.cpu().numpy()
             if not only_accuracy:
                 shown, values = (part[:, :lists.shape[1]].cpu() for part in top())
-                lists[places] = shown.numpy()
+                hidden = torch.isneginf(values)  # too few may be shown: a place without an item
+                lists[places] = shown.masked_fill(hidden, -1).numpy()
                 if given is not None:
-                    carried = given.carriers(histories, places).gather(1, shown)
-                    matches[places] = (carried & ~torch.isneginf(values)).numpy()
+                    matches[places] = (given.carriers(histories, places).gather(1, shown) & ~hidden).numpy()
     if isinstance(model, torch.nn.Module):
         model.train(was_training)
     metrics = metrics_of(split, events, ranks, beam, None if only_accuracy else lists[:, :LIST_LENGTH])

@@ -27,7 +27,7 @@ def evaluate_lists(model: InstructedPilot, split: Split, events: Events, count: 
     found = lists == split.dataset.items[events.target][:, None]
     ranks = np.where(found.any(1), found.argmax(1) + 1.0, np.inf)
     activity = (split.train_end - split.dataset.offsets[:-1])[events.users]
-    metrics = accuracy(ranks) | by_activity(ranks, activity)
+    metrics = accuracy(ranks, beam=lists.shape[1]) | by_activity(ranks, activity)
     if not model.conditions.by_age:  # an item's age is no fixed property of it
         spread = diversity(lists[:, :10], model.conditions.member.cpu().numpy())
         metrics["diversity@10"] = float(spread.mean())

@@ -134,14 +134,12 @@ def _wish(text: str, facts: Facts, trained: str | None) -> Wish:
         raise unknown("condition", attribute, condition_names(facts))
     conditions = Conditions(facts, attribute)
     names = conditions.names
-    # the value as it was written comes first: two may differ in case alone
-    found = [place for place, name in enumerate(names) if name == value]
-    found += [place for place, name in enumerate(names) if name.lower() == value.lower()]
-    if not found:
+    found = conditions.find(value)
+    if found is None:
         raise unknown(attribute, value, names) if len(names) <= FEW else no_such(attribute, value, pl.Series(names))
-    if not conditions.by_age and not bool(conditions.member[:, found[0]].any()):
-        raise UsageError(f"no item carries {attribute}={names[found[0]]}")
-    return Wish(conditions, found[0], attribute == trained)
+    if not conditions.by_age and not bool(conditions.member[:, found].any()):
+        raise UsageError(f"no item carries {attribute}={names[found]}")
+    return Wish(conditions, found, attribute == trained)
 
 
 def _requests(part: Split, users: np.ndarray) -> tuple[Events, np.ndarray]:

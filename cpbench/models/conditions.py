@@ -48,12 +48,20 @@ class Conditions(nn.Module):
     def __len__(self) -> int:
         return len(self.names)
 
-    def value(self, name: str) -> int:
-        """The number of the value called `name`, whatever its case. Raises UsageError naming the nearest."""
+    def find(self, name: str) -> int | None:
+        """The number of the value `name`: as it is written, else whatever its case (two may differ in case alone)."""
         lower = [known.lower() for known in self.names]
-        if name.lower() not in lower:
+        for names, wanted in ((self.names, name), (lower, name.lower())):
+            if wanted in names:
+                return names.index(wanted)
+        return None
+
+    def value(self, name: str) -> int:
+        """As `find`; raises UsageError naming the nearest where there is none."""
+        found = self.find(name)
+        if found is None:
             raise unknown(self.name, name, self.names)
-        return lower.index(name.lower())
+        return found
 
     def carries(self, items: Tensor, values: Tensor, times: Tensor) -> Tensor:
         """Whether each item carries the value at that time, bool; all three broadcast against each other."""

@@ -12,6 +12,7 @@ from cpbench.data.dataset import Attribute
 from cpbench.data.protocol import Protocol, split
 from cpbench.errors import UsageError
 from cpbench.models.base import Facts, Histories, Sequences
+from cpbench.models.losses import full_softmax
 from cpbench.training.loop import seed_everything
 from tests.random_data import ragged
 
@@ -197,9 +198,20 @@ def test_in_batch_negatives_are_corrected_for_popularity() -> None:
     data = split(ragged(30, n_items=9), Protocol())
     model = build(loss="sampled-softmax", sampler="in-batch", negatives=50)
     model.begin_training(data)
-    share = torch.from_numpy(data.train_counts / data.train_counts.sum()).float()
-    torch.testing.assert_close(model.log_share.exp(), share.clamp(min=0.5 / data.train_counts.sum()))
+    expected = torch.from_numpy(50 * data.train_counts / data.train_counts.sum()).float()
+    torch.testing.assert_close(model.log_expected.exp(), expected.clamp(min=25 / data.train_counts.sum()))
     drawn = model.negatives(torch.tensor([4, 4, 7]))
     assert set(drawn.tolist()) <= {4, 7}
     loss, _ = model.training_loss(batch((ITEMS, TIMES)))
     assert math.isfinite(loss.item())
+
+
+def test_with_many_in_batch_negatives_the_loss_is_that_of_the_whole_catalogue() -> None:
+    data = split(ragged(30, n_items=9), Protocol())
+    model = build(loss="sampled-softmax", sampler="in-batch", negatives=20_000)
+    model.begin_training(data)
+    drawn = torch.multinomial(model.popularity, 20_000, replacement=True)
+    hidden, items, targets = torch.randn(5, 8), model.item_matrix(), torch.tensor([0, 3, 3, 7, 8])
+    assert (model.popularity > 0).all()
+    sampled = model.catalogue_loss(hidden, targets, items, drawn)
+    torch.testing.assert_close(sampled, full_softmax(hidden, items, targets), rtol=0.02, atol=0)

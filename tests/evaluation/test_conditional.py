@@ -121,6 +121,15 @@ def test_the_post_filter_retrieves_fifty_even_where_all_scores_are_equal() -> No
     assert found.metrics["CC@20"] == 1.0
 
 
+def test_a_place_that_nothing_may_fill_is_not_exposure() -> None:
+    genres = [["rare" if item < 3 else "common"] for item in range(60)]
+    data = from_sequences([[0, 10, 11, 1], [2, 12, 13, 0]], 60, genres=genres)  # two of three rare ones may be shown
+    made, events, given, _ = posed(data, Protocol(), "genre", "hard-filter")
+    found = evaluate(Distinct(ModelConfig(), Facts.of(data)), made, events, given=given).metrics
+    assert found["coverage@10"] == 3 / 60 and found["CC@10"] == 0.2
+    assert "diversity@10" not in found  # no list is whole
+
+
 def test_the_order_and_size_of_blocks_change_nothing() -> None:
     data = random_dataset(n_users=50, n_items=70)
     for how in HOWS:

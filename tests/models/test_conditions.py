@@ -121,6 +121,8 @@ def test_names_of_values_and_their_nearest() -> None:
     assert conditions.value("tango") == conditions.value("TANGO") == 1
     with pytest.raises(UsageError, match="unknown genre 'tangoo'; did you mean 'Tango'"):
         conditions.value("tangoo")
+    conditions.names = ["ROCK", "Rock"]
+    assert [conditions.value(name) for name in ("ROCK", "Rock", "rock")] == [0, 1, 0]
 
 
 def test_what_may_be_asked_for() -> None:
