@@ -14,6 +14,8 @@ from cpbench.evaluation.metrics import hit_rate
 from cpbench.report.statistics import Sample, compare, holm
 from cpbench.report.tables import Estimate
 
+GROWTH = " - "
+"""``HR@10/step 10 - step 1``: what a list gains, or keeps losing, from one step to another."""
 WINDOWS = {0: "0 s", 60: "1 min", 450: "7.5 min", 900: "15 min", 1800: "30 min", 43_200: "same day", 86_400: "1 day",
            259_200: "3 days", 604_800: "7 days"}
 """Windows by name; on data whose times are whole days, anything under a day hides the same day."""
@@ -67,8 +69,11 @@ def _row(group: list[Measured], base: list[Measured], metrics: Sequence[str], te
     return AblationRow(group[0].label, group[0].lag, [run.seed for run in group], estimates, differences)
 
 
-def _values(group: Iterable[Measured], name: str) -> list[float] | None:
+def _values(group: Sequence[Measured], name: str) -> list[float] | None:
     """Of every run; None where one of them lacks it."""
+    if GROWTH in name:
+        ends = [_values(group, each) for each in _ends(name)]
+        return None if None in ends else [later - first for later, first in zip(*filter(None, ends), strict=True)]
     values = [run.metrics.get(name) for run in group]
     return None if None in values else [value for value in values if value is not None]
 
@@ -95,11 +100,21 @@ def _corrected(rows: list[AblationRow]) -> list[AblationRow]:
 
 
 def _hits(run: Measured, name: str) -> np.ndarray:
-    """Per event, for ``HR@K`` and ``HR@K/step S``."""
+    """Per event, for ``HR@K``, ``HR@K/step S`` and ``HR@K/step S - step T``."""
+    if GROWTH in name:
+        later, first = (_hits(run, each) for each in _ends(name))
+        return later - first
     assert run.ranks is not None
     metric, _, step = name.partition("/step ")
     ranks = run.ranks if run.ranks.ndim == 2 else run.ranks[:, None]
     return hit_rate(ranks[:, int(step or 1) - 1], int(metric.removeprefix("HR@")))
+
+
+def _ends(name: str) -> tuple[str, str]:
+    """``HR@10/step 10 - step 1``: the two metrics whose difference it is."""
+    metric, _, steps = name.partition("/")
+    later, first = steps.split(GROWTH)
+    return f"{metric}/{later}", f"{metric}/{first}"
 
 
 TEST = ("mean [95 % interval over users and seeds], p of a t test over both, Holm-corrected over all figures of "

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from cpbench.report.ablation import WINDOWS, AblationRow, lag_text
+from cpbench.report.ablation import GROWTH, WINDOWS, AblationRow, lag_text
 from cpbench.report.figures.bands import band
 from cpbench.report.figures.style import COLUMN, PAGE, blank, colour, marker, save, styled
 from cpbench.report.figures.style import title as write_title
@@ -43,7 +43,8 @@ def draw(name: str, title: str, rows: Sequence[AblationRow], folder: Path,
 
 def _horizon(axis: "Axes", rows: Sequence[AblationRow], gaps: np.ndarray | None) -> None:
     for number, row in enumerate(rows):
-        steps = sorted(int(name.rpartition(" ")[2]) for name in row.metrics if name.startswith("HR@10/step"))
+        steps = sorted(int(name.rpartition(" ")[2]) for name in row.metrics
+                       if name.startswith("HR@10/step") and GROWTH not in name)
         _band(axis, number, row, steps, [f"HR@10/step {step}" for step in steps])
     axis.set(xlabel="items ahead of the list", ylabel="HR@10")
 

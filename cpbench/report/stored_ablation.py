@@ -1,6 +1,7 @@
 """Ablations as `cpbench ablate` left them on disk: table and figure."""
 
 import json
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -79,5 +80,6 @@ def stored_ablations(results: Path, datasets: Sequence[str] = ()) -> tuple[list[
 
 
 def _step(name: str) -> int:
-    step = name.partition("/step ")[2]
-    return int(step) if step.isdigit() else 0
+    """A difference of two steps comes behind the later one."""
+    first, *more = re.findall(r"\bstep (\d+)", name) or ["0"]
+    return 2 * int(first) + len(more)

@@ -12,8 +12,8 @@ METRICS = ("HR@10", "HR@10/step 2")
 
 def measured(label: str, seed: int, ranks: list[list[float]], lag: int = 0) -> Measured:
     table = np.array(ranks)
-    return Measured(label, lag, seed, {"HR@10": float((table[:, 0] <= 10).mean()),
-                                       "HR@10/step 2": float((table[:, 1] <= 10).mean())}, table)
+    first, second = (table <= 10).mean(axis=0)
+    return Measured(label, lag, seed, {"HR@10": first, "HR@10/step 1": first, "HR@10/step 2": second}, table)
 
 
 BASE = [measured("NIP", 1, [[1, 20], [20, 20], [20, 20], [20, 20]]),
@@ -52,6 +52,15 @@ def test_a_spread_over_seeds_that_users_do_not_show_widens_the_interval():
     _, steady = ablation_rows([*runs("a", [0.5] * 3), *runs("b", [0.55] * 3)], ("HR@10",), "a")
     _, shaky = ablation_rows([*runs("a", [0.4, 0.5, 0.6]), *runs("b", [0.45, 0.55, 0.65])], ("HR@10",), "a")
     assert steady.differences["HR@10"].p_value < 0.001 < 0.2 < shaky.differences["HR@10"].p_value
+
+
+def test_growth_is_tested_user_by_user():
+    name = "HR@10/step 2 - step 1"
+    base, better = ablation_rows([*BASE, *BETTER], (*METRICS, name), "NIP", (name,))
+    assert base.metrics[name].mean == -0.25
+    one, other = (Sample(values(runs, 1).values - values(runs, 0).values) for runs in (BETTER, BASE))
+    expected = compare(one, other)
+    assert better.differences == {name: Difference(expected.mean, expected.interval, expected.p_value)}
 
 
 def test_seeds_that_only_one_of_them_has_count_too():
