@@ -153,7 +153,7 @@ class InstructedPilot(SequenceModel, InstructedRecommender):
             asked = Asked(rows, sees, wants, self._matching(inputs, wants, times))
             hidden = self._answer(k, encoded, asked)[wanted]
             loss = pilot.catalogue_loss(hidden, targets[wanted], items, negatives)
-            total = total + loss
+            total = total + loss * pilot.branch_weight(len(hidden), real)
             parts[f"branch {k}"] = loss.item()
             parts[f"rows without a matching key {k}"] = _share_without_key(asked, wanted)
         if not total.requires_grad:  # no row could be labelled: a zero that still backpropagates

@@ -54,6 +54,9 @@ class ClimberPilotConfig(ModelConfig):
     over it, as in HSTU's public code."""
     negatives: int = Field(512, ge=1)
     """Shared by all positions of a batch and by all branches."""
+    branch_loss: Literal["mean", "targets"] = "mean"
+    """The paper adds up L^(k) and does not say how a batch is averaged. mean: each branch over its own targets of the
+    batch; targets: over all targets, which weigh the same whatever their branch and batch."""
     sampler: Literal["uniform", "in-batch"] = "uniform"
     """in-batch: drawn from the batch's own targets, with logQ correction."""
 
@@ -176,12 +179,17 @@ class ClimberPilot(SequenceModel):
             targets = batch.items[:, k:][has_target]  # [T]
             if len(targets):
                 loss = self.catalogue_loss(rows, targets, items, negatives)
-                total = total + loss
+                total = total + loss * self.branch_weight(len(targets), real)
                 parts[f"branch {k}"] = loss.item()
         if not total.requires_grad:  # nothing visible in the whole batch: a zero that still backpropagates
             total = items.sum() * 0.0
         parts["blind rows"] = ((visible == 0) & real).sum().item() / max(int(real.sum()), 1)
         return total, parts
+
+    def branch_weight(self, n_targets: int, real: Tensor) -> Tensor | float:
+        """Of a branch's mean over `n_targets`, in a batch whose first branch has a target at each `real` [B, L] input:
+        by that number the training loop weighs batches."""
+        return n_targets / real.sum() if self.config.branch_loss == "targets" else 1.0
 
     def negatives(self, targets: Tensor) -> Tensor:
         """S negative ids, int64 [S]."""

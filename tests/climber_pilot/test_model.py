@@ -194,6 +194,22 @@ def test_the_category_can_be_named_or_left_out() -> None:
         build(category="gendre")
 
 
+@pytest.mark.parametrize("settings", [{"mode": "mip"}, {"cutoff": "exact"}])
+def test_with_targets_every_target_weighs_the_same_however_the_batches_are_cut(settings: dict) -> None:
+    """The loop weighs a batch by the targets of its first branch; short sequences have fewer in the second."""
+    rows = [(ITEMS, TIMES), (ITEMS[:2], TIMES[:2]), (ITEMS[:3], TIMES[:3]), (ITEMS[2:], TIMES[2:])]
+
+    def total(model: ClimberPilot, *batches: Sequences) -> torch.Tensor:
+        return sum(model.training_loss(each)[0] * (each.lengths - 1).sum() for each in batches)
+
+    one_batch, by_length = [batch(*rows)], [batch(*rows[1:3]), batch(rows[0], rows[3])]
+    equal, means = build(branch_loss="targets", **settings), build(**settings)
+    for parameter in (*equal.parameters(), *means.parameters()):
+        parameter.data *= 3  # else all losses are log 9, whatever they weigh
+    torch.testing.assert_close(total(equal, *one_batch), total(equal, *by_length))
+    assert not torch.allclose(total(means, *one_batch), total(means, *by_length), rtol=1e-3)
+
+
 def test_in_batch_negatives_are_corrected_for_popularity() -> None:
     data = split(ragged(30, n_items=9), Protocol())
     model = build(loss="sampled-softmax", sampler="in-batch", negatives=50)
