@@ -10,7 +10,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from cpbench.errors import CpbenchError
-from cpbench.files import atomic_folder
+from cpbench.files import atomic_folder, restore_folder
 from cpbench.models.base import NeuralRecommender
 
 
@@ -45,6 +45,7 @@ def save_checkpoint(folder: Path, model: NeuralRecommender, optimizer: torch.opt
 def load_checkpoint(folder: Path, model: NeuralRecommender, optimizer: torch.optim.Optimizer,
                     schedule: torch.optim.lr_scheduler.LambdaLR) -> Progress | None:
     """Restore what `save_checkpoint` wrote; None when nothing was. Raises CpbenchError when it is damaged."""
+    restore_folder(folder)
     if not (folder / "progress.json").exists():
         return None
     try:

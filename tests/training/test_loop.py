@@ -66,6 +66,14 @@ def test_a_killed_run_resumes_to_the_same_numbers(data: Split, tmp_path: Path, k
     assert [row["epoch"] for row in result.curve] == [1, 2, 3, 4]
 
 
+def test_a_state_that_was_set_aside_to_be_replaced_is_found_again(data: Split, tmp_path: Path) -> None:
+    state, aside = tmp_path / "state", tmp_path / ".state.old.abcdef"  # as a kill between two renames leaves it
+    trained = train(build(data), data, settings(epochs=2), 1, state)
+    aside.mkdir()
+    state.rename(aside / "old")
+    assert train(build(data), data, settings(epochs=2), 1, state) == trained
+
+
 def test_the_best_weights_are_kept_not_the_last(data: Split) -> None:
     model = build(data)
     result = train(model, data, settings(epochs=8, learning_rate=0.05), 1)
