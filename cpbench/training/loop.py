@@ -109,6 +109,9 @@ def train(model: NeuralRecommender, split: Split, config: TrainingConfig, seed: 
     if config.one_target and not model.trains_one_target:
         raise UsageError(f"{model.name} cannot be trained with one_target = true: "
                          "its loss asks every position of a sequence")
+    if config.one_target and config.random_windows:
+        raise UsageError("one_target = true and random_windows = true exclude each other: every prefix is a sequence "
+                         "already, and there is no window to draw; set random_windows = false")
     kind = TrainingPrefixes if config.one_target else partial(TrainingSequences, random_windows=config.random_windows)
     sequences = kind(split, model.max_length, config.batch_size, length_groups=config.length_groups)
     if not len(sequences):

@@ -217,6 +217,11 @@ def test_one_target_trains_and_what_cannot_says_so(data: Split) -> None:
         train(other, data, settings(one_target=True), 1)
 
 
+def test_one_target_has_no_windows_to_draw(data: Split) -> None:
+    with pytest.raises(UsageError, match="one_target = true and random_windows = true exclude each other"):
+        train(build(data), data, settings(one_target=True, random_windows=True), 1)
+
+
 def test_two_threads_give_the_same_weights_again() -> None:
     """Batches large enough for torch to share a sum among threads: many of them fall on the same few items."""
     large = split(synthetic.from_sequences([[(user * step) % 20 for step in range(60)] for user in range(300)], 20),
