@@ -1,6 +1,9 @@
 """The family `recbole`: which of RecBole's models can be run as ``recbole:NAME``, and why the others cannot."""
 
+import re
 from functools import cache
+from importlib.util import find_spec
+from pathlib import Path
 from typing import Any
 
 from cpbench.errors import UsageError, unknown
@@ -35,15 +38,18 @@ class RecBole(Family):
 
     @classmethod
     def members(cls) -> list[str]:
-        """What may follow ``recbole:``, sorted. Raises UsageError without RecBole."""
+        """What may follow ``recbole:``, sorted; found without importing RecBole, which takes seconds.
+
+        Raises UsageError without RecBole. One that is there but does not import is noticed by `member`.
+        """
         return sorted(set(_sequential()) - set(REFUSED))
 
     @classmethod
     def member(cls, name: str) -> type[Recommender]:
-        sequential = _sequential()
+        compatibility.require()
         if name in REFUSED:
             raise UsageError(f"recbole:{name} cannot be run here: {REFUSED[name]}")
-        if name in sequential:
+        if name in _sequential():
             return _class_of(name)
         if kind := _other_kind(name):
             raise UsageError(f"recbole:{name} is not a sequential model but a {kind} one: only RecBole's sequential "
@@ -54,12 +60,17 @@ class RecBole(Family):
         raise unknown("RecBole model", name, cls.members())
 
 
-def _sequential() -> dict[str, type]:
-    """RecBole's sequential models by name. Raises UsageError without RecBole."""
-    compatibility.require()
+def _sequential() -> set[str]:
+    """The names of RecBole's sequential models, read where RecBole imports them. Raises UsageError without RecBole."""
+    found = find_spec("recbole")
+    for folder in (found and found.submodule_search_locations) or ():
+        listing = Path(folder, "model", "sequential_recommender", "__init__.py")
+        if listing.is_file():
+            return set(re.findall(r"^from \S+ import (\w+)$", listing.read_text(encoding="utf-8"), re.MULTILINE))
+    compatibility.require()  # it is not there, or not as files
     from recbole.model import sequential_recommender
 
-    return {name: found for name, found in vars(sequential_recommender).items() if isinstance(found, type)}
+    return {name for name, found in vars(sequential_recommender).items() if isinstance(found, type)}
 
 
 def _other_kind(name: str) -> str:

@@ -30,7 +30,7 @@ class Attribute:
         """Index a list[str] column; names are sorted, so the same data gives the same ids."""
         lists = column.fill_null([]).list.unique(maintain_order=True)
         lengths = lists.list.len().to_numpy().astype(np.int64)
-        flat = lists.explode(empty_as_null=False)
+        flat = lists.filter(lengths > 0).explode()  # of an empty one, explode would make a null
         names = sorted(flat.drop_nulls().unique().to_list())
         index = {name: position for position, name in enumerate(names)}
         values = np.array([index[value] for value in flat.to_list()], dtype=np.int32)

@@ -1,6 +1,5 @@
 """Evaluates another system's recommendations and records them as an external row beside our models."""
 
-import shutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,6 +21,7 @@ from cpbench.experiments.lock import only_one
 from cpbench.experiments.original_ids import no_such
 from cpbench.experiments.plan import folder_name, run_folder
 from cpbench.experiments.record import RunRecord, load_record, write_run
+from cpbench.files import clear_leftovers
 from cpbench.models.conformance import INFORMATION
 from cpbench.models.registry import family_names, model_names
 from cpbench.report.record import EXTERNAL, FILE_NAME, ORACLE, Cost, Metrics
@@ -63,12 +63,10 @@ def evaluate_file(path: Path, dataset: str, protocol: Protocol, results: Path, n
     rows, warnings = _located(found, part)
     folder = run_folder(results, dataset, protocol, name, EXTERNAL)
     with only_one(folder, say):
+        clear_leftovers(folder)
         if not force and (folder / FILE_NAME).exists():
             record = _same(folder, config, budget, part)
             return External(folder, record, "skipped", [*warnings, *_remarks(record.notes)])
-        for leftover in folder.parent.glob(f".{folder.name}.*"):  # of a process that was killed while writing
-            if leftover.is_dir():
-                shutil.rmtree(leftover, ignore_errors=True)
         test = evaluate_lists(part, part.test, rows)
         record = RunRecord(
             model=name,

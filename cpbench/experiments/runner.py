@@ -27,7 +27,7 @@ from cpbench.experiments.lock import only_one
 from cpbench.experiments.plan import Cell
 from cpbench.experiments.record import RunRecord, load_record, write_run
 from cpbench.experiments.watcher import Outcome, Watcher
-from cpbench.files import write_json
+from cpbench.files import clear_leftovers, restore_folder, write_json
 from cpbench.models.base import Facts, NeuralRecommender, Recommender
 from cpbench.report.record import FILE_NAME, Cost, Metrics
 from cpbench.training import allocator
@@ -104,13 +104,11 @@ def _check_writable(results: Path) -> None:
 def _run_cell(cell: Cell, part: Split, folder: Path, watcher: Watcher, force: bool, device: torch.device,
               tape: Path | None) -> Outcome:
     with only_one(folder, watcher.say):
+        clear_leftovers(folder)
         if not force:
             record = _finished(cell, part, folder, watcher)
             if record is not None:
                 return Outcome(cell, "skipped", folder, record)
-        for leftover in folder.parent.glob(f".{folder.name}.*"):  # of a process that was killed while writing
-            if leftover.is_dir():
-                shutil.rmtree(leftover, ignore_errors=True)
         unfinished = folder.with_name(f"{folder.name}.unfinished")
         started = _open(unfinished, cell, part, watcher, force)
         state = unfinished / "training"
@@ -160,6 +158,7 @@ def _open(unfinished: Path, cell: Cell, part: Split, watcher: Watcher, force: bo
     """
     fingerprint = part.dataset.fingerprint
     note = unfinished / "run.json"
+    restore_folder(unfinished / "training")
     try:
         document = json.loads(note.read_text(encoding="utf-8"))
         same = document["dataset_fingerprint"] == fingerprint and cell.has_settings(document["config"])

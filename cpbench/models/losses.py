@@ -1,9 +1,10 @@
-"""Losses over a catalogue: none of them ever holds the whole logits matrix of a batch.
+"""Losses over a catalogue: none of them ever holds the whole logits matrix of a batch, or its negatives' vectors.
 
 T is the number of (position, target) pairs of a batch, N items, S shared negatives, D width.
 """
 
 import math
+from collections.abc import Callable
 
 import torch
 import torch.nn.functional as F
@@ -19,7 +20,17 @@ def _rows_at_once(columns: int, device: torch.device, least: int) -> int:
     return max(least, elements // max(columns, 1))
 
 
-class _FullSoftmax(torch.autograd.Function):
+class _Mean(torch.autograd.Function):
+    """A mean over `count` targets, whose forward saves the gradients of the sum by its first inputs."""
+
+    @staticmethod
+    def backward(ctx, gradient: Tensor):  # type: ignore[no-untyped-def]
+        scale = gradient / ctx.count
+        found = [grad * scale.to(grad.dtype) for grad in ctx.saved_tensors]
+        return *found, *[None] * (len(ctx.needs_input_grad) - len(found))
+
+
+class _FullSoftmax(_Mean):
     """Mean cross-entropy of ``hidden @ items.T``, chunked over rows.
 
     Forward computes the gradients too, while a chunk of probabilities is still at hand: three matrix products in
@@ -47,12 +58,6 @@ class _FullSoftmax(torch.autograd.Function):
             ctx.count = len(hidden)
         return total / max(len(hidden), 1)
 
-    @staticmethod
-    def backward(ctx, gradient: Tensor):  # type: ignore[no-untyped-def]
-        grad_hidden, grad_items = ctx.saved_tensors
-        scale = gradient / ctx.count
-        return grad_hidden * scale.to(grad_hidden.dtype), grad_items * scale.to(grad_items.dtype), None
-
 
 def full_softmax(hidden: Tensor, items: Tensor, targets: Tensor) -> Tensor:
     """Mean cross-entropy against the whole catalogue. hidden [T, D], items [N, D], targets int64 [T]."""
@@ -67,7 +72,7 @@ def uniform_negatives(count: int, n_items: int, device: torch.device) -> Tensor:
     return torch.randint(n_items, (count,), device=device)
 
 
-class _SampledSoftmax(torch.autograd.Function):
+class _SampledSoftmax(_Mean):
     """Mean cross-entropy of targets' vectors against shared negatives' vectors, chunked over rows like the full one."""
 
     @staticmethod
@@ -97,41 +102,42 @@ class _SampledSoftmax(torch.autograd.Function):
         ctx.count = len(hidden)
         return total / max(len(hidden), 1)
 
+
+Criterion = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
+"""From the logits float32 [C, 1 + S] of some targets, each first in its row, and the item ids int64 of the same shape:
+their summed loss, and its slope by logit."""
+
+
+class _OwnNegatives(_Mean):
+    """Mean of a criterion of each target and negatives of its own: their vectors are gathered chunk by chunk, T x S x D
+    never held."""
+
     @staticmethod
-    def backward(ctx, gradient: Tensor):  # type: ignore[no-untyped-def]
-        scale = gradient / ctx.count
-        return (*(grad * scale.to(grad.dtype) for grad in ctx.saved_tensors), None, None)
-
-
-class _OwnNegatives(torch.autograd.Function):
-    """The same with negatives of each target: their vectors are gathered chunk by chunk, T x S x D never held."""
-
-    @staticmethod
-    def forward(ctx, hidden: Tensor, items: Tensor, targets: Tensor, negatives: Tensor) -> Tensor:  # type: ignore[no-untyped-def]
+    def forward(ctx, hidden: Tensor, items: Tensor, targets: Tensor, negatives: Tensor, criterion: Criterion) -> Tensor:  # type: ignore[no-untyped-def]
         rows = _rows_at_once(negatives.shape[1] * items.shape[1], hidden.device, 16)
         grad_hidden, grad_items = torch.empty_like(hidden), torch.zeros_like(items, dtype=torch.float32)
         total = torch.zeros((), dtype=torch.float32, device=hidden.device)
         for first in range(0, len(hidden), rows):
-            chunk, answer = hidden[first:first + rows], targets[first:first + rows, None]
-            others = negatives[first:first + rows]
-            drawn = torch.cat([answer, others], 1)  # the target first
+            chunk = hidden[first:first + rows]
+            drawn = torch.cat([targets[first:first + rows, None], negatives[first:first + rows]], 1)
             vectors = items[drawn]
-            logits = (vectors @ chunk[:, :, None])[..., 0].float()
-            logits[:, 1:].masked_fill_(others == answer, -torch.inf)
-            normaliser = torch.logsumexp(logits, 1)
-            total += (normaliser - logits[:, 0]).sum()
-            slope = logits.sub_(normaliser[:, None]).exp_()
-            slope[:, 0] -= 1
+            loss, slope = criterion((vectors @ chunk[:, :, None])[..., 0].float(), drawn)
+            total += loss
             grad_hidden[first:first + rows] = (slope[:, None].to(vectors.dtype) @ vectors)[:, 0]
             grad_items.index_add_(0, drawn.flatten(), (slope[:, :, None] * chunk[:, None]).flatten(0, 1))
         ctx.save_for_backward(grad_hidden, grad_items.to(items.dtype))
         ctx.count = len(hidden)
         return total / max(len(hidden), 1)
 
-    @staticmethod
-    def backward(ctx, gradient: Tensor):  # type: ignore[no-untyped-def]
-        scale = gradient / ctx.count
-        return (*(grad * scale.to(grad.dtype) for grad in ctx.saved_tensors), None, None)
+
+def _cross_entropy(logits: Tensor, drawn: Tensor) -> tuple[Tensor, Tensor]:
+    """The criterion of a softmax; a negative that is its row's target is removed."""
+    logits[:, 1:].masked_fill_(drawn[:, 1:] == drawn[:, :1], -torch.inf)
+    normaliser = torch.logsumexp(logits, 1)
+    loss = (normaliser - logits[:, 0]).sum()
+    slope = logits.sub_(normaliser[:, None]).exp_()
+    slope[:, 0] -= 1
+    return loss, slope
 
 
 def sampled_softmax(hidden: Tensor, items: Tensor, targets: Tensor, negatives: Tensor,
@@ -140,15 +146,16 @@ def sampled_softmax(hidden: Tensor, items: Tensor, targets: Tensor, negatives: T
 
     hidden [T, D], items [N, D], targets int64 [T]. Negatives int64 [S] are shared by all targets; int64 [T, S] belong
     to one target each, are uniform draws (no logQ) and cost 10 times as much (docs/hstu.md). log_expected [N] is the
-    log of each item's expected count among the negatives, subtracted from their logits (None for uniform draws, where
-    it is constant).
+    log of each item's expected count among the negatives, subtracted from their logits but not from the target's, which
+    is no draw. None subtracts nothing: for uniform draws the usual softmax over what was drawn, but not what the
+    constant log(S / N) would give, with which every negative stands for N / S items beside the one target.
     A negative that equals the row's target is removed from that row.
     """
     hidden, items = _lowered(hidden, items)
     if negatives.ndim == 2:
         assert log_expected is None, "negatives of each target are drawn uniformly: there is no logQ"
         with torch.autocast(hidden.device.type, enabled=False):
-            own: Tensor = _OwnNegatives.apply(hidden, items, targets, negatives)
+            own: Tensor = _OwnNegatives.apply(hidden, items, targets, negatives, _cross_entropy)
         return own
     shift = None if log_expected is None else log_expected[negatives]
     with torch.autocast(hidden.device.type, enabled=False):
@@ -172,9 +179,16 @@ def binary_cross_entropy(hidden: Tensor, items: Tensor, targets: Tensor, negativ
     hidden [T, D], items [N, D], targets int64 [T], negatives int64 [T, S] (drawn per position).
     `calibration` beta < 1 is gBCE: the positive's sigmoid is raised to beta (gSASRec, Eq. 13).
     """
-    positive = (hidden * items[targets]).sum(1).float()
-    negative = torch.einsum("td,tsd->ts", hidden, items[negatives]).float()
-    return (-calibration * F.logsigmoid(positive) - F.logsigmoid(-negative).sum(1)).mean()
+    def criterion(logits: Tensor, drawn: Tensor) -> tuple[Tensor, Tensor]:
+        loss = F.softplus(logits[:, 1:]).sum() - calibration * F.logsigmoid(logits[:, 0]).sum()
+        slope = torch.sigmoid(logits)
+        slope[:, 0] = -calibration * torch.sigmoid(-logits[:, 0])
+        return loss, slope
+
+    hidden, items = _lowered(hidden, items)
+    with torch.autocast(hidden.device.type, enabled=False):
+        loss: Tensor = _OwnNegatives.apply(hidden, items, targets, negatives, criterion)
+    return loss
 
 
 def gbce_calibration(sampled: int, n_items: int, t: float) -> float:

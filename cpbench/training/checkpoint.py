@@ -10,7 +10,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from cpbench.errors import CpbenchError
-from cpbench.files import atomic_folder
+from cpbench.files import atomic_folder, restore_folder
 from cpbench.models.base import NeuralRecommender
 
 
@@ -28,7 +28,7 @@ class Progress:
 
 def save_checkpoint(folder: Path, model: NeuralRecommender, optimizer: torch.optim.Optimizer,
                     schedule: torch.optim.lr_scheduler.LambdaLR, progress: Progress) -> None:
-    """Replace `folder` by the state after the last epoch, whole or not at all."""
+    """Replace `folder` by the state after the last epoch, whole or not at all. Raises CpbenchError when it cannot."""
     optimizer_state = optimizer.state_dict()["state"]
     tensors = {f"model.{name}": tensor for name, tensor in model.tensors().items()}
     tensors |= {f"best.{name}": tensor for name, tensor in progress.best_tensors.items()}
@@ -37,14 +37,18 @@ def save_checkpoint(folder: Path, model: NeuralRecommender, optimizer: torch.opt
     document = {"epoch": progress.epoch, "best_epoch": progress.best_epoch, "best_value": progress.best_value,
                 "seconds": progress.seconds, "curve": progress.curve, "steps": schedule.last_epoch}
     with atomic_folder(folder) as temporary:
-        save_file({name: tensor.contiguous().clone() for name, tensor in tensors.items()},
-                  temporary / "state.safetensors")
+        try:
+            save_file({name: tensor.contiguous().clone() for name, tensor in tensors.items()},
+                      temporary / "state.safetensors")
+        except SafetensorError as error:  # how safetensors reports a full disk
+            raise OSError(str(error)) from error
         (temporary / "progress.json").write_text(json.dumps(document), encoding="utf-8")
 
 
 def load_checkpoint(folder: Path, model: NeuralRecommender, optimizer: torch.optim.Optimizer,
                     schedule: torch.optim.lr_scheduler.LambdaLR) -> Progress | None:
     """Restore what `save_checkpoint` wrote; None when nothing was. Raises CpbenchError when it is damaged."""
+    restore_folder(folder)
     if not (folder / "progress.json").exists():
         return None
     try:

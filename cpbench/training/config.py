@@ -22,7 +22,8 @@ class TrainingConfig(BaseModel):
     """0: sequences of similar length share a step (least padding). n: a step draws its sequences at random, and
     computes them in n groups of similar length whose gradients are added."""
     random_windows: bool = False
-    """Of sequences longer than the model reads, train on a window drawn anew each epoch, not always on the last."""
+    """Of sequences longer than the model reads, train on a window drawn anew each epoch, not always on the last.
+    Not with `one_target`."""
     one_target: bool = False
     """Every prefix of a history is a sequence, of which its last interaction alone is to be named (RecBole's
     augmentation): it sees what a request would see, and old interactions train, too, at a pass a target."""

@@ -97,8 +97,10 @@ def train(model: NeuralRecommender, split: Split, config: TrainingConfig, seed: 
 
     With `folder`, the state is saved there after every epoch and found again by the next call. With `tape`, the state
     after each epoch is kept there, and an epoch that is there already is not trained again: what validates otherwise,
-    but trains alike, gets the same numbers as from a training of its own. Raises CpbenchError when the loss is not
-    finite.
+    but trains alike, gets the same numbers as from a training of its own.
+
+    Raises UsageError for settings and data that do not fit together, and CpbenchError when the loss is not finite or a
+    score NaN, which leaves no state in `folder`, or when a state cannot be written, which leaves the one before it.
     """
     if model.beam is not None and model.beam < SELECTED_BY:
         raise UsageError(f"{model.name} makes lists of {model.beam}, but validation looks at the first {SELECTED_BY}")
@@ -107,6 +109,9 @@ def train(model: NeuralRecommender, split: Split, config: TrainingConfig, seed: 
     if config.one_target and not model.trains_one_target:
         raise UsageError(f"{model.name} cannot be trained with one_target = true: "
                          "its loss asks every position of a sequence")
+    if config.one_target and config.random_windows:
+        raise UsageError("one_target = true and random_windows = true exclude each other: every prefix is a sequence "
+                         "already, and there is no window to draw; set random_windows = false")
     kind = TrainingPrefixes if config.one_target else partial(TrainingSequences, random_windows=config.random_windows)
     sequences = kind(split, model.max_length, config.batch_size, length_groups=config.length_groups)
     if not len(sequences):
@@ -131,15 +136,15 @@ def train(model: NeuralRecommender, split: Split, config: TrainingConfig, seed: 
                 loss, parts = _one_epoch(model, sequences, optimizer, schedule, config, seed_everything(seed, epoch),
                                          epoch)
             trained = time.perf_counter() - started
-            if tape and not taped:
-                save_checkpoint(tape / str(epoch), model, optimizer, schedule,
-                                Progress(epoch, seconds=trained, curve=[{"loss": loss, "parts": parts}]))
             validated = epoch % config.validate_every == 0 or epoch == config.epochs
             valid = measure(model) if validated else None
-        except CpbenchError:  # it diverged: every saved state would lead here again
+        except CpbenchError:  # it diverged (nothing is written here): every saved state would lead here again
             if folder:
                 shutil.rmtree(folder, ignore_errors=True)
             raise
+        if tape and not taped:
+            save_checkpoint(tape / str(epoch), model, optimizer, schedule,
+                            Progress(epoch, seconds=trained, curve=[{"loss": loss, "parts": parts}]))
         if valid is not None and (progress.best_epoch == 0 or valid[SELECTION_METRIC] > progress.best_value):
             progress.best_epoch, progress.best_value = epoch, valid[SELECTION_METRIC]
             progress.best_tensors = {name: tensor.clone() for name, tensor in model.tensors().items()}

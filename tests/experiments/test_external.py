@@ -16,7 +16,7 @@ from cpbench.report.collect import collect
 from cpbench.report.record import RunRecord, load_record
 from cpbench.report.tables import comparison_tables
 from cpbench.report.verify import verify
-from tests.experiments.test_runner import Notes
+from tests.experiments.test_runner import Notes, set_aside
 from tests.experiments.tiny import place, tiny
 
 
@@ -110,6 +110,17 @@ def test_the_same_file_is_skipped_and_another_needs_force(tmp_path):
     with pytest.raises(UsageError, match="from the same file, described differently"):
         evaluate_file(other, "tiny", protocol, results, information=["times"])
     assert evaluate_file(other, "tiny", protocol, results, "mine", information=["ids"]).record.information == []
+
+
+def test_a_record_that_a_killed_process_had_set_aside_is_found_again(tmp_path):
+    results, protocol = tmp_path / "results", Protocol()
+    first = evaluate_file(lists(tmp_path), "tiny", protocol, results)
+    set_aside(first.folder)
+    again = evaluate_file(lists(tmp_path), "tiny", protocol, results)
+    assert again.status == "skipped" and again.record == first.record
+    set_aside(first.folder)
+    other = lists(tmp_path, [("u1", f"i{item}", 1.0) for item in range(30)])
+    assert evaluate_file(other, "tiny", protocol, results, force=True).record.test_looks == 2
 
 
 def test_what_a_reader_should_know_is_said(tmp_path):

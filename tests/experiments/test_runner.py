@@ -139,6 +139,32 @@ def test_what_a_killed_process_left_is_cleared(tmp_path):
     assert not litter.exists() and [path.name for path in first.folder.parent.iterdir()] == [first.folder.name]
 
 
+def test_what_a_killed_process_had_set_aside_is_found_again(tmp_path, monkeypatch):
+    """Killed between the two renames that replace a folder: a record, and the state of a training."""
+    (first,), _ = go(tmp_path)
+    set_aside(first.folder)
+    (second,), notes = go(tmp_path)
+    assert second.status == "skipped" and notes.epochs == 0 and second.record == first.record
+    assert [path.name for path in first.folder.parent.iterdir()] == [first.folder.name]
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Notes, "epoch", lambda notes, _: _stop_after(notes, 1, KeyboardInterrupt))
+        with pytest.raises(KeyboardInterrupt):
+            go(tmp_path, force=True)
+    (unfinished,) = tmp_path.rglob("*.unfinished")
+    set_aside(unfinished / "training")
+    shutil.rmtree(first.folder)
+    (third,), notes = go(tmp_path)
+    assert "continuing where it was interrupted" in notes.lines and notes.epochs == 1
+    assert third.record.metrics == first.record.metrics
+
+
+def set_aside(folder: Path) -> None:
+    aside = folder.with_name(f".{folder.name}.old.abcdef")
+    aside.mkdir()
+    folder.rename(aside / "old")
+
+
 def test_the_temporal_split_and_the_lag_have_records_of_their_own(tmp_path):
     (plain,), _ = go(tmp_path)
     (lagged,), _ = go(tmp_path, serving_lags=[7200])

@@ -13,7 +13,7 @@ from cpbench.evaluation.ranking import ranks_of
 from cpbench.models.base import NeuralRecommender
 from cpbench.models.examination import Examination
 from cpbench.models.histories import Histories
-from cpbench.models.losses import full_softmax, sampled_softmax
+from cpbench.models.losses import binary_cross_entropy, full_softmax, sampled_softmax
 from cpbench.models.registry import model_class, model_names
 from cpbench.training.config import TrainingConfig
 from cpbench.training.loop import choose_device, train
@@ -79,7 +79,8 @@ def test_losses_and_gradients_are_those_of_the_processor(gpu: torch.device) -> N
     negatives = {"shared": torch.randint(300, (40,), generator=generator),
                  "own": torch.randint(300, (500, 40), generator=generator)}
     losses = [full_softmax, *(lambda h, i, t, n=n: sampled_softmax(h, i, t, n.to(h.device))
-                              for n in negatives.values())]
+                              for n in negatives.values()),
+              lambda h, i, t: binary_cross_entropy(h, i, t, negatives["own"].to(h.device), 0.3)]
     for loss in losses:
         results = []
         for device in (torch.device("cpu"), gpu):

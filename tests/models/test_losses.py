@@ -1,8 +1,10 @@
 import math
+from collections.abc import Callable
 
 import pytest
 import torch
 import torch.nn.functional as F
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from cpbench.models import losses
 from cpbench.models.losses import (
@@ -112,16 +114,50 @@ def test_sampled_softmax_with_negatives_of_each_target_equals_a_loop(monkeypatch
 
 
 @pytest.mark.parametrize("beta", [1.0, 0.3])
-def test_binary_cross_entropy_equals_a_loop(beta: float) -> None:
+@pytest.mark.parametrize(("elements", "count"), [(1, 4), (10**6, 4), (10**6, 1)])
+def test_binary_cross_entropy_equals_a_loop(monkeypatch: pytest.MonkeyPatch, elements: int, count: int,
+                                            beta: float) -> None:
+    monkeypatch.setattr(losses, "CHUNK_ELEMENTS", elements)
     hidden, items, targets = make()
-    negatives = torch.randint(23, (37, 4), generator=torch.Generator().manual_seed(1))
+    negatives = torch.randint(23, (37, count), generator=torch.Generator().manual_seed(1))
     total = hidden.new_zeros(())
     for row, target in enumerate(targets.tolist()):
         total = total - torch.log(torch.sigmoid(hidden[row] @ items[target]) ** beta)
         for negative in negatives[row].tolist():
             total = total - torch.log(1 - torch.sigmoid(hidden[row] @ items[negative]))
-    torch.testing.assert_close(binary_cross_entropy(hidden, items, targets, negatives, beta), total / len(targets),
-                               rtol=1e-4, atol=1e-5)
+    plain = total / len(targets)
+    fast = binary_cross_entropy(hidden, items, targets, negatives, beta)
+    torch.testing.assert_close(fast, plain, rtol=1e-4, atol=1e-5)
+    for mine, theirs in zip(gradients(fast, hidden, items), gradients(plain, hidden, items), strict=True):
+        torch.testing.assert_close(mine, theirs, rtol=1e-4, atol=1e-5)
+
+
+def test_binary_cross_entropy_stays_finite_where_it_is_quite_wrong() -> None:
+    items = torch.tensor([[1000.0], [-1000.0]], requires_grad=True)
+    loss = binary_cross_entropy(torch.ones(1, 1), items, torch.tensor([1]), torch.tensor([[0]]))
+    assert loss.item() == 2000.0
+    torch.testing.assert_close(gradients(loss, items)[0], torch.tensor([[1.0], [-1.0]]))
+
+
+@pytest.mark.parametrize("loss", [sampled_softmax, binary_cross_entropy])
+def test_vectors_of_own_negatives_are_never_all_held(monkeypatch: pytest.MonkeyPatch, loss: Callable) -> None:
+    """No tensor of forward or backward grows with T x S x D, only with a chunk of it or with what goes in."""
+    class Largest(TorchDispatchMode):
+        elements = 0
+
+        def __torch_dispatch__(self, operation, types, given=(), named=None):  # type: ignore[no-untyped-def]
+            made = operation(*given, **(named or {}))
+            for tensor in made if isinstance(made, (tuple, list)) else [made]:
+                if isinstance(tensor, torch.Tensor):
+                    self.elements = max(self.elements, tensor.numel())
+            return made
+
+    monkeypatch.setattr(losses, "CHUNK_ELEMENTS", 16 * 40 * 5)
+    hidden, items, targets = make(t=400)
+    negatives = torch.randint(23, (400, 40), generator=torch.Generator().manual_seed(1))
+    with Largest() as largest:
+        loss(hidden, items, targets, negatives).backward()
+    assert largest.elements <= negatives.numel() < 400 * 40 * 5
 
 
 def test_calibration_of_gbce() -> None:

@@ -8,12 +8,14 @@ import pytest
 import torch
 from cpbench.baselines.hstu import HSTU, HSTUConfig
 from cpbench.baselines.sasrec import SASRec, SASRecConfig
+from safetensors import SafetensorError
 
 from cpbench.data import synthetic
 from cpbench.data.protocol import Protocol, Split, split
 from cpbench.errors import CpbenchError, UsageError
 from cpbench.evaluation.evaluate import evaluate
-from cpbench.models.base import Facts, Sequences
+from cpbench.models.base import Facts, NeuralRecommender, Sequences
+from cpbench.training import checkpoint
 from cpbench.training.config import TrainingConfig
 from cpbench.training.loop import EpochReport, TrainingResult, choose_device, seed_everything, train
 from tests.random_data import dataset, ragged
@@ -66,6 +68,14 @@ def test_a_killed_run_resumes_to_the_same_numbers(data: Split, tmp_path: Path, k
     assert [row["epoch"] for row in result.curve] == [1, 2, 3, 4]
 
 
+def test_a_state_that_was_set_aside_to_be_replaced_is_found_again(data: Split, tmp_path: Path) -> None:
+    state, aside = tmp_path / "state", tmp_path / ".state.old.abcdef"  # as a kill between two renames leaves it
+    trained = train(build(data), data, settings(epochs=2), 1, state)
+    aside.mkdir()
+    state.rename(aside / "old")
+    assert train(build(data), data, settings(epochs=2), 1, state) == trained
+
+
 def test_the_best_weights_are_kept_not_the_last(data: Split) -> None:
     model = build(data)
     result = train(model, data, settings(epochs=8, learning_rate=0.05), 1)
@@ -108,6 +118,42 @@ def test_a_diverged_run_leaves_no_state_to_continue_from(data: Split, tmp_path: 
     with pytest.raises(CpbenchError):
         train(model, data, settings(), 1, tmp_path / "state", on_epoch=explode)
     assert not (tmp_path / "state").exists()
+
+
+def test_scores_that_are_nan_leave_no_state_to_continue_from(data: Split, tmp_path: Path) -> None:
+    def validate(model: NeuralRecommender) -> dict[str, float]:
+        if (tmp_path / "state").exists():
+            with torch.no_grad():
+                next(model.parameters()).fill_(torch.nan)
+        return evaluate(model, data, data.valid).metrics
+
+    with pytest.raises(CpbenchError, match="NaN scores"):
+        train(build(data), data, settings(), 1, tmp_path / "state", validate=validate, tape=tmp_path / "tape")
+    assert not (tmp_path / "state").exists() and [path.name for path in (tmp_path / "tape").iterdir()] == ["1"]
+
+
+@pytest.mark.parametrize(("folder", "nth"), [("state", 3), ("3", 1)])
+def test_a_full_disk_costs_no_epoch_that_was_saved(data: Split, tmp_path: Path, folder: str, nth: int,
+                                                   monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither when the third state cannot be written nor when the third epoch of the tape cannot."""
+    state, tape = tmp_path / "state", tmp_path / "tape"
+    whole = build(data)
+    expected = outcome(whole, data, train(whole, data, settings(), 1))
+    save, written = checkpoint.save_file, []
+
+    def fails(tensors: dict[str, torch.Tensor], path: Path) -> None:
+        written.append(path.parent.name.split(".")[1])  # .NAME.abcdef, which is to become NAME
+        if written.count(folder) == nth and written[-1] == folder:
+            raise SafetensorError("Error while serializing: I/O error: No space left on device (os error 28)")
+        save(tensors, path)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(checkpoint, "save_file", fails)
+        with pytest.raises(CpbenchError, match=r"cannot write .* No space left on device"):
+            train(build(data), data, settings(), 1, state, tape=tape)
+    assert json.loads((state / "progress.json").read_text())["epoch"] == 2
+    resumed = build(data)
+    assert outcome(resumed, data, train(resumed, data, settings(), 1, state, tape=tape)) == expected
 
 
 def test_nothing_to_train_on_is_one_sentence() -> None:
@@ -169,6 +215,11 @@ def test_one_target_trains_and_what_cannot_says_so(data: Split) -> None:
     other = HSTU(HSTUConfig(width=8, length=6), Facts.of(data.dataset))
     with pytest.raises(UsageError, match="hstu cannot be trained with one_target = true"):
         train(other, data, settings(one_target=True), 1)
+
+
+def test_one_target_has_no_windows_to_draw(data: Split) -> None:
+    with pytest.raises(UsageError, match="one_target = true and random_windows = true exclude each other"):
+        train(build(data), data, settings(one_target=True, random_windows=True), 1)
 
 
 def test_two_threads_give_the_same_weights_again() -> None:

@@ -1,11 +1,13 @@
 """Which names `recbole:NAME` takes, and what is said of the others."""
 
+import subprocess
+import sys
 from importlib.util import find_spec
 from typing import Any
 
 import pytest
-from cpbench.baselines.recbole import compatibility
-from cpbench.baselines.recbole.family import RecBole
+from cpbench.baselines.recbole import compatibility, family
+from cpbench.baselines.recbole.family import REFUSED, RecBole
 
 from cpbench.errors import UsageError
 from cpbench.experiments.plan import plan
@@ -45,6 +47,25 @@ def test_a_member_is_one_class_found_under_its_name() -> None:
     assert len(RecBole.members()) == 26
 
 
+@installed
+def test_the_names_that_are_read_are_those_that_recbole_has(monkeypatch: pytest.MonkeyPatch) -> None:
+    compatibility.require()
+    from recbole.model import sequential_recommender
+
+    classes = {name for name, found in vars(sequential_recommender).items() if isinstance(found, type)}
+    assert {*RecBole.members(), *REFUSED} == classes
+    monkeypatch.setattr(family, "find_spec", lambda name: None)  # as if it lay in no folder: then they are imported
+    assert {*RecBole.members(), *REFUSED} == classes
+
+
+@installed
+def test_listing_the_models_does_not_import_recbole() -> None:
+    code = ("import sys\nfrom cpbench.experiments.model_list import registered_models\n"
+            "print(registered_models()[-1].description, [name for name in sys.modules if name.startswith('recbole')])")
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.startswith("RecBole's sequential models: BERT4Rec, CORE") and done.stdout.endswith(" []\n")
+
+
 @pytest.mark.parametrize(("error", "sentence"), [
     (ModuleNotFoundError("No module named 'recbole'", name="recbole"), "RecBole is not installed: "),
     (ModuleNotFoundError("No module named 'pandas'", name="pandas"),
@@ -59,4 +80,5 @@ def test_recbole_absent_or_broken(error: Exception, sentence: str, monkeypatch: 
     with pytest.raises(UsageError) as raised:
         model_class("recbole:SASRec")
     assert str(raised.value) == sentence + compatibility.INSTALL
+    monkeypatch.setattr(family, "find_spec", lambda name: None)  # its files, too, say nothing
     assert sentence in RecBole.describe()
