@@ -16,6 +16,16 @@ class UsageError(CpbenchError):
     exit_code = 2
 
 
+def closest(name: str, known: Iterable[str], count: int) -> list[str]:
+    """Up to `count` of `known` that look most like `name`, whatever their case.
+
+    >>> closest("SASREC", ["sasrec", "ease"], 1)
+    ['sasrec']
+    """
+    choices = {each.lower(): each for each in known}
+    return [choices[each] for each in get_close_matches(name.lower(), choices, n=count, cutoff=0.65)]
+
+
 def unknown(kind: str, name: str, known: Iterable[str]) -> UsageError:
     """The error for a name that does not exist: it quotes the nearest valid ones.
 
@@ -23,6 +33,6 @@ def unknown(kind: str, name: str, known: Iterable[str]) -> UsageError:
     "unknown model 'sasrek'; did you mean 'sasrec'? Known: ease, sasrec"
     """
     choices = sorted(known)
-    near = get_close_matches(name, choices, n=2, cutoff=0.5)
+    near = closest(name, choices, 2)
     hint = f"; did you mean {' or '.join(repr(n) for n in near)}?" if near else ";"
     return UsageError(f"unknown {kind} {name!r}{hint} Known: {', '.join(choices) or 'none'}")

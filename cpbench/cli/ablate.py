@@ -22,7 +22,7 @@ def command(
     variants: Annotated[list[str] | None, typer.Option(
         "--variant", metavar="LABEL", help="Only this row, and the one it is compared with; may be repeated."
     )] = None,
-    recipe: Annotated[str, typer.Option("--recipe", metavar="paper|tuned", help="Which recipe.")] = "tuned",
+    recipe: Annotated[str, typer.Option("--recipe", metavar="tuned|paper|...", help="Which recipe.")] = "tuned",
     settings: Annotated[list[str] | None, typer.Option(
         "--set", metavar="KEY=VALUE", help="Override a setting in all runs; may be repeated.")] = None,
     serving_lags: Annotated[str, typer.Option(

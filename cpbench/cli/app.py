@@ -89,7 +89,8 @@ def main() -> None:
         hint = f" (see `{context.command_path} --help`)" if context else ""
         fail(f"{error.format_message()}{hint}", error.exit_code)
     except (KeyboardInterrupt, typer.Abort):
-        fail("interrupted; nothing half-written was left, the same command continues", 130)
+        again = "starts anew (--force)" if "--force" in sys.argv else "continues"
+        fail(f"interrupted; nothing half-written was left, the same command {again}", 130)
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)

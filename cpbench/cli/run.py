@@ -29,7 +29,7 @@ def command(
     datasets: Datasets = None,
     seeds: Annotated[str, typer.Option("--seeds", metavar="1,2,3", help="One run a seed.")] = "1",
     recipe: Annotated[str, typer.Option(
-        "--recipe", metavar="paper|tuned", help="Which of a model's recipes.")] = "tuned",
+        "--recipe", metavar="tuned|paper|...", help="Which of a model's recipes: see `cpbench models`.")] = "tuned",
     settings: Annotated[list[str] | None, typer.Option(
         "--set", metavar="KEY=VALUE", help="Override a setting of model or training; may be repeated.")] = None,
     split: Annotated[str, typer.Option(

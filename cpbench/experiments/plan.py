@@ -223,7 +223,7 @@ def _check_recipe(recipe: str, classes: Mapping[str, type[Recommender]]) -> None
     if recipe in shipped | {TUNED}:
         return
     if recipe == PAPER:
-        raise UsageError(f"no recipe 'paper' for {', '.join(classes)}; use --recipe {TUNED}")
+        raise UsageError(f"no recipe 'paper' for {', '.join(classes)}; leave --recipe out")
     raise unknown("recipe", recipe, (shipped | {TUNED, PAPER}) - {DEFAULTS})
 
 

@@ -8,13 +8,12 @@ import json
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from difflib import get_close_matches
 from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
 from cpbench.data.card import cards
-from cpbench.errors import CpbenchError, UsageError, unknown
+from cpbench.errors import CpbenchError, UsageError, closest, unknown
 from cpbench.models.base import InstructedRecommender, ModelConfig, NeuralRecommender, Recommender
 from cpbench.training.config import TrainingConfig
 
@@ -202,7 +201,7 @@ def _unknown_keys(model_class: type[Recommender], values: Mapping[str, Any]) -> 
 
 def nearest(key: str, known: list[str]) -> str:
     """``, did you mean 'length'?``, or what there is."""
-    near = get_close_matches(key, known, n=1, cutoff=0.5)
+    near = closest(key, known, 1)
     return f", did you mean {near[0]!r}?" if near else f" (known: {', '.join(known) or 'none'})"
 
 

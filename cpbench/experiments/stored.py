@@ -5,7 +5,7 @@ from pathlib import Path
 
 from cpbench.data import catalogue
 from cpbench.data.protocol import Split, split
-from cpbench.errors import CpbenchError, UsageError
+from cpbench.errors import CpbenchError, UsageError, closest
 from cpbench.experiments.plan import folder_name
 from cpbench.models.base import InstructedRecommender, Recommender
 from cpbench.models.registry import model_class
@@ -53,9 +53,17 @@ def find_run(reference: str, results: Path) -> Path:
     if not finished:
         if damaged:
             raise damaged[0]
-        raise UsageError(f"no run {reference!r} with a stored model in {results}; "
+        raise UsageError(f"no run {reference!r} with a stored model in {results}{_nearest(words, results)}; "
                          f"`cpbench run` makes one, `cpbench report --results {results}` lists them")
     return max(finished, key=finished.__getitem__)
+
+
+def _nearest(words: list[str], results: Path) -> str:
+    """``, did you mean 'ml-100k/ease'?``, where a word is not one of any run's with a model."""
+    paths = [path.relative_to(results).parts for path in results.glob("*/*/*/*/model")]
+    known = {word for parts in paths for part in parts[:-1] for word in (part, *part.split(","))}
+    guess = [word if word in known else next(iter(closest(word, known, 1)), "") for word in words]
+    return f", did you mean {'/'.join(guess)!r}?" if guess and all(guess) and guess != words else ""
 
 
 def load_run(reference: str, results: Path) -> StoredRun:

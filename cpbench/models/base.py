@@ -57,9 +57,10 @@ class Facts:
 
 
 class ModelConfig(BaseModel):
-    """Base of every model's configuration: frozen, and an unknown key is an error."""
+    """Base of every model's configuration: frozen, and an unknown key is an error, as is a number that is not finite
+    (JSON, and so a record, cannot say it)."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
 class Recommender(ABC):

@@ -57,11 +57,11 @@ def _run(name: str, function: Callable[[Examination], str | None], examination: 
         return Check(name, True, function(examination) or "")
     except CheckError as failure:
         return Check(name, False, str(failure))
-    except Exception as error:  # whatever a third party's model does, the suite goes on
+    except (Exception, SystemExit) as error:  # whatever a third party's model does, the suite goes on
         return Check(name, False, f"{type(error).__name__}: {_one_line(error)}")
 
 
-def _one_line(error: Exception) -> str:
+def _one_line(error: BaseException) -> str:
     return " ".join(str(error).split())
 
 

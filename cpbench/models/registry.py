@@ -47,6 +47,8 @@ def model_class(name: str) -> type[Recommender]:
     if family in family_names():
         return family_class(family).member(member)
     if name not in _entries():
+        if ":" in name:
+            raise unknown("family of models", family, family_names())
         raise unknown("model", name, [*model_names(), *(f"{family}:NAME" for family in family_names())])
     found: type[Recommender] = _load(_entries()[name], f"model {name!r} ({_entries()[name].value})", Recommender)
     return found
@@ -71,7 +73,7 @@ def distribution(name: str) -> str:
 def _load(entry: EntryPoint, label: str, kind: type) -> Any:
     try:
         found = entry.load()
-    except Exception as error:  # another package's import may fail in any way
+    except (Exception, SystemExit) as error:  # another package's import may fail in any way
         raise UsageError(f"{label} cannot be imported: {type(error).__name__}: {error}") from error
     if not (isinstance(found, type) and issubclass(found, kind)):
         raise UsageError(f"{label} is not a cpbench {kind.__name__}")

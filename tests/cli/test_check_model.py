@@ -37,8 +37,20 @@ def test_a_class_in_the_current_folder_that_fails_exits_with_one(tmp_path: Path)
     assert not checks["scores"]["ok"] and checks["scores"]["message"].endswith("scores are NaN or infinite")
 
 
+def test_a_model_that_leaves_the_process_is_not_taken_for_one_that_passed(tmp_path: Path) -> None:
+    (tmp_path / "leaving.py").write_text("import sys; sys.exit(0)")
+    assert refused(cpbench(tmp_path, "check-model", "leaving:Model"), 2).startswith(
+        "'leaving:Model' cannot be imported: SystemExit: 0")
+    (tmp_path / "mine.py").write_text(BROKEN.replace('return super().score(histories) * float("nan")', "exit(0)"))
+    done = cpbench(tmp_path, "check-model", "mine:Broken", "--json")
+    assert done.returncode == 1
+    failed = [check["message"] for check in json.loads(done.stdout)["checks"] if not check["ok"]]
+    assert "SystemExit: 0" in failed
+
+
 @pytest.mark.parametrize(("reference", "sentence"), [
-    ("eas", "unknown model 'eas'; did you mean 'ease' or 'esasrec'?"),
+    ("eas", "unknown model 'eas'; did you mean 'ease'?"),
+    ("EASE", "unknown model 'EASE'; did you mean 'ease'?"),
     ("nowhere:Model", "'nowhere:Model' cannot be imported: ModuleNotFoundError: No module named 'nowhere'"),
     ("pathlib:Nothing", "'pathlib:Nothing' cannot be imported: AttributeError"),
     ("pathlib:Path", "'pathlib:Path' is not a cpbench Recommender"),

@@ -108,6 +108,8 @@ def test_users_from_a_file(home, tmp_path):
     (("popularity", "--user", "u1", "--condition", "genre=[g9]"), "unknown genre '[g9]'; "),
     (("popularity", "--user", "u1", "-k", "31"), "k = 31 is outside 1..30"),
     (("sasrec", "--user", "u1"), "no run 'sasrec' with a stored model in results"),
+    (("populrity", "--user", "u1"), "with a stored model in results, did you mean 'popularity'?"),
+    (("tiny/populrity", "--user", "u1"), "with a stored model in results, did you mean 'tiny/popularity'?"),
     (("popularity", "--user", "u1", "--results", "nowhere"), "no run record in nowhere"),
 ])
 def test_bad_usage_is_one_sentence_and_status_2(home, arguments, sentence):

@@ -93,6 +93,13 @@ def test_a_counted_model_has_no_training_settings():
         resolve(Counted, "defaults", "beauty", {"epochs": 3})
 
 
+@pytest.mark.parametrize("value", [float("inf"), float("nan")])
+def test_what_a_record_cannot_hold_is_refused(value):
+    """JSON has no infinity: read back, the record would be that of another run."""
+    with pytest.raises(UsageError, match=r"shrink = .* should be a finite number"):
+        resolve(Trained, "tuned", "beauty", {"shrink": value})
+
+
 def test_all_problems_stand_in_one_sentence():
     with pytest.raises(UsageError) as caught:
         resolve(Trained, "tuned", "beauty", {"shrnk": 1, "shrink": -1, "full": 1, "batch_size": True})

@@ -19,12 +19,13 @@ installed = pytest.mark.skipif(find_spec("recbole") is None, reason="RecBole is 
 @installed
 @pytest.mark.parametrize(("name", "settings", "sentence"), [
     ("recbole:SASRek", {}, r"unknown RecBole model 'SASRek'; did you mean 'SASRec' or 'SASRecF'\?"),
+    ("recbole:sasrec", {}, r"unknown RecBole model 'sasrec'; did you mean 'SASRec' or"),
     ("recbole:LightGCN", {}, "recbole:LightGCN is not a sequential model but a general one"),
     ("recbole:KGAT", {}, "recbole:KGAT is not a sequential model but a knowledge-aware one"),
     ("recbole:S3Rec", {}, "recbole:S3Rec cannot be run here: it is trained in two runs"),
     ("recbole", {}, "recbole is a family of models: name one of them, as in recbole:SASRec; known: BERT4Rec, CORE"),
     ("recbole:", {}, "recbole is a family of models"),
-    ("recbowl:SASRec", {}, r"unknown model 'recbowl:SASRec'; did you mean 'recbole:NAME'\?"),
+    ("recbowl:SASRec", {}, r"unknown family of models 'recbowl'; did you mean 'recbole'\?"),
     ("recbole:SASRec", {"hidden_siz": 3}, r"is called 'hidden_siz', did you mean 'hidden_size'\?"),
     ("recbole:SASRec", {"loss_type": "mse"}, "loss_type = 'mse' should be 'CE' or 'BPR'"),
     ("recbole:SASRec", {"epochs": 0}, "epochs = 0 should be greater than or equal to 1"),

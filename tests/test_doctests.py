@@ -1,0 +1,16 @@
+"""The examples in docstrings are true."""
+
+import doctest
+
+import pytest
+from cpbench.baselines.tiger import text
+
+from cpbench import errors
+from cpbench.experiments import plan
+from cpbench.report.figures import critical_difference
+
+
+@pytest.mark.parametrize("module", [errors, text, plan, critical_difference])
+def test_examples(module) -> None:
+    result = doctest.testmod(module)
+    assert result.attempted and not result.failed
