@@ -34,13 +34,18 @@ def prepare_atomic(name: str, path: Path, items: Path | None = None, unit: Unit 
     exact = microseconds(frame["timestamp"], unit, place)
     raw = pl.DataFrame({"user": ids(frame["user_id"], place), "item": ids(frame["item_id"], place),
                         "time": exact // MICRO, "fraction": exact % MICRO})
-    beside = path.with_suffix(".item")
-    items = items or (beside if beside.is_file() else None)
+    items = items or items_beside(path)
     if items is None:
         return own_dataset(name, raw, None, {"interactions": path}, k_core)
     table, warnings = _items(items, unit)
     check_described(raw, path, table, items)
     return own_dataset(name, raw, table, {"interactions": path, "items": items}, k_core, warnings)
+
+
+def items_beside(path: Path) -> Path | None:
+    """The file of items that belongs to ``x.inter``: ``x.item``, where there is one."""
+    beside = path.with_suffix(".item")
+    return beside if beside.is_file() else None
 
 
 def _items(path: Path, unit: Unit) -> tuple[pl.DataFrame, list[str]]:

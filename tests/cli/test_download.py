@@ -193,9 +193,20 @@ def test_ones_own_data(home: Path, tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["datasets"][0]["counts"] == {"users": 2, "items": 2, "interactions": 3}
     assert "1 of 2 users have a single interaction; they are kept" in done.stderr
-    again = cpbench(home, "download", "mine", "--from", "elsewhere.csv", "--columns", COLUMNS)
-    assert "mine: already prepared" in again.stderr
     assert "'mine' is your own dataset" in refused(cpbench(home, "download", "mine"), 2)
+
+
+def test_prepared_already_by_this_command_or_by_another(home: Path, tmp_path: Path) -> None:
+    made = ["download", "mine", "--from", events(tmp_path), "--columns", COLUMNS]
+    assert cpbench(home, *made).returncode == 0
+    again = cpbench(home, *made)
+    assert again.returncode == 0
+    assert "mine: already prepared" in again.stderr
+    assert refused(cpbench(home, *made, "--k-core", "1"), 2) == (
+        "'mine' is prepared already, but otherwise (--k-core was 0, now 1): add --force to prepare it again, or "
+        "choose another name")
+    assert refused(cpbench(home, *made, "--items", "absent.csv"), 2).startswith("absent.csv cannot be read: ")
+    assert cpbench(home, *made, "--k-core", "1", "--force").returncode == 0
 
 
 @pytest.mark.parametrize(("arguments", "message"), [
