@@ -79,7 +79,7 @@ def test_a_killed_download_is_continued(home: Path, mirror: Path) -> None:
     content = (mirror / NAME).read_bytes()
     with serving(Behaviour({NAME: content}, delay=0.3)) as web:
         first = start(home, "download", "ml-100k", "--from", web.url)
-        part = home / "raw" / "ml-100k" / ".ml-100k.zip.part"
+        part = home / "raw" / "ml-100k" / ".ml-100k.zip.new" / ".ml-100k.zip.part"
         while not (part.exists() and part.stat().st_size):
             time.sleep(0.02)
             assert first.poll() is None
