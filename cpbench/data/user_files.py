@@ -167,6 +167,8 @@ def read_table(path: Path, wanted: Sequence[str] | None = None) -> tuple[pl.Data
     for column in wanted or []:
         if column not in present:
             raise UsageError(f"{path}: {unknown('column', column, present)}")
+    if wanted is not None and (column := _repeated(wanted)) is not None:
+        raise UsageError(f"{path}: column {column!r} is named for two roles; each needs a column of its own")
 
     def place(row: int) -> str:
         return f"{path}, line {row + 2}" if kind == ".csv" else f"{path}, row {row + 1}"
@@ -179,6 +181,11 @@ def read_table(path: Path, wanted: Sequence[str] | None = None) -> tuple[pl.Data
     if frame.is_empty():
         raise UsageError(f"{path} holds no rows")
     return frame, place
+
+
+def _repeated(names: Sequence[str]) -> str | None:
+    """The first of `names` that is there twice."""
+    return next((name for place, name in enumerate(names) if name in names[:place]), None)
 
 
 def header(path: Path) -> list[str]:

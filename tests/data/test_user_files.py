@@ -127,6 +127,11 @@ def test_a_wrong_column_is_answered_with_the_nearest(tmp_path: Path) -> None:
         prepare_own("mine", written(tmp_path, CSV), {**ROLES, "item": "wat"})
 
 
+def test_a_column_for_two_roles(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"events\.csv: column 'who' is named for two roles; each needs a column of "):
+        prepare_own("mine", written(tmp_path, CSV), {**ROLES, "item": "who"})
+
+
 def test_bytes_that_are_no_text(tmp_path: Path) -> None:
     (tmp_path / "events.csv").write_bytes(b"who,what,at\n\xff\xfe,x,1\n")
     with pytest.raises(UsageError, match=r"events\.csv is not UTF-8 text"):
