@@ -169,6 +169,9 @@ def read_table(path: Path, wanted: Sequence[str] | None = None) -> tuple[pl.Data
             raise UsageError(f"{path}: {unknown('column', column, present)}")
     if wanted is not None and (column := _repeated(wanted)) is not None:
         raise UsageError(f"{path}: column {column!r} is named for two roles; each needs a column of its own")
+    used = present if wanted is None else [column for column in present if column in wanted]
+    if (column := _repeated(used)) is not None:
+        raise UsageError(f"{path} has two columns called {column!r}: rename or remove one")
 
     def place(row: int) -> str:
         return f"{path}, line {row + 2}" if kind == ".csv" else f"{path}, row {row + 1}"
@@ -190,13 +193,15 @@ def _repeated(names: Sequence[str]) -> str | None:
 
 def header(path: Path) -> list[str]:
     """The names of the columns of a CSV or Parquet file. Raises UsageError when it cannot be read or is empty."""
-    kind = _kind(path)
     with _readable(path):
-        try:
-            return (pl.read_csv(path, n_rows=0, infer_schema=False).columns if kind == ".csv"
-                    else list(pl.read_parquet_schema(path)))
-        except pl.exceptions.NoDataError:
-            raise UsageError(f"{path} is empty") from None
+        if _kind(path) == ".parquet":
+            return list(pl.read_parquet_schema(path))
+        # as it stands: polars renames a column that is there twice
+        with path.open(encoding="utf-8-sig", errors="replace", newline="") as stream:
+            names = next(filter(None, csv.reader(stream)), None)
+    if names is None:
+        raise UsageError(f"{path} is empty")
+    return names
 
 
 def _kind(path: Path) -> str:
@@ -211,7 +216,7 @@ def _readable(path: Path) -> Iterator[None]:
     try:
         with fetch.reading(path):
             yield
-    except pl.exceptions.PolarsError as error:
+    except (pl.exceptions.PolarsError, csv.Error) as error:
         kind = _kind(path)
         raise (malformed(path) if kind == ".csv" else None) or UsageError(
             f"{path} is not a readable {kind[1:]} file: {str(error).splitlines()[0]}") from error
