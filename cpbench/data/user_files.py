@@ -167,11 +167,11 @@ def read_table(path: Path, wanted: Sequence[str] | None = None) -> tuple[pl.Data
     for column in wanted or []:
         if column not in present:
             raise UsageError(f"{path}: {unknown('column', column, present)}")
-    if wanted is not None and (column := _repeated(wanted)) is not None:
-        raise UsageError(f"{path}: column {column!r} is named for two roles; each needs a column of its own")
+    if wanted is not None and (twice := _repeated(wanted)) is not None:
+        raise UsageError(f"{path}: column {twice!r} is named for two roles; each needs a column of its own")
     used = present if wanted is None else [column for column in present if column in wanted]
-    if (column := _repeated(used)) is not None:
-        raise UsageError(f"{path} has two columns called {column!r}: rename or remove one")
+    if (twice := _repeated(used)) is not None:
+        raise UsageError(f"{path} has two columns called {twice!r}: rename or remove one")
 
     def place(row: int) -> str:
         return f"{path}, line {row + 2}" if kind == ".csv" else f"{path}, row {row + 1}"
