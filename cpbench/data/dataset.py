@@ -17,6 +17,9 @@ from cpbench.data.card import remedy
 from cpbench.errors import UsageError
 from cpbench.files import atomic_folder
 
+FRESHNESS, POPULARITY = "freshness", "popularity"
+"""Conditions that are derived: the names are taken, no attribute of own data can have them."""
+
 
 def read_manifest(folder: Path) -> dict[str, Any]:
     """The manifest of the dataset in `folder`. Raises UsageError when it cannot be read."""

@@ -13,7 +13,7 @@ import polars as pl
 
 from cpbench.data import fetch
 from cpbench.data.card import Filters, cards
-from cpbench.data.dataset import Dataset
+from cpbench.data.dataset import FRESHNESS, POPULARITY, Dataset
 from cpbench.data.describe import granularity
 from cpbench.data.prepare import assemble
 from cpbench.data.timestamps import MICRO, Place, Unit, microseconds, seconds
@@ -52,7 +52,14 @@ def check_described(raw: pl.DataFrame, path: Path, table: pl.DataFrame, items: P
 
 def own_dataset(name: str, raw: pl.DataFrame, table: pl.DataFrame | None, files: Mapping[str, Path], k_core: int,
                 warnings: Sequence[str] = ()) -> Dataset:
-    """The dataset of the interactions `raw` and the items `table`; `files` says by role where they came from."""
+    """The dataset of the interactions `raw` and the items `table`; `files` says by role where they came from.
+
+    Raises UsageError for an attribute whose name is taken, and when the filters leave nothing.
+    """
+    for taken in (FRESHNESS, POPULARITY):
+        if table is not None and taken in table.columns:
+            raise UsageError(f"{files['items']}: rename the column {taken!r}, for `--condition {taken}` is what "
+                             "cpbench derives itself")
     described = pl.DataFrame(schema={"id": pl.String, "title": pl.String}) if table is None else table
     repeats = 1 - raw.select("user", "item").n_unique() / raw.height
     return assemble(name, raw, lambda _: described, Filters(k_core=k_core), {

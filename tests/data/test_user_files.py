@@ -170,6 +170,8 @@ def test_an_absent_file(tmp_path: Path) -> None:
     ("title\nX\n", "has no column 'id' (it has title)"),
     ("id\nx\n\"\"\n", "line 3: id is missing"),
     ("id,title\nx,A\nx,B\n", "item 'x' occurs more than once"),
+    ("id,popularity\nx,1\n", "items.csv: rename the column 'popularity', for `--condition popularity` is what cpb"),
+    ("id,freshness\nx,1\n", "items.csv: rename the column 'freshness'"),
     ("id\n1\n", "describes none of the items"),
 ])
 def test_bad_items(tmp_path: Path, text: str, message: str) -> None:
