@@ -184,10 +184,13 @@ def read_table(path: Path, wanted: Sequence[str] | None = None) -> tuple[pl.Data
         return f"{path}, line {row + 2}" if kind == ".csv" else f"{path}, row {row + 1}"
 
     with _readable(path):
-        columns = None if wanted is None else list(wanted)
-        # every column of the header as text: a type is never guessed from the first rows
-        frame = (pl.read_csv(path, columns=columns, infer_schema=False, encoding="utf8") if kind == ".csv"
-                 else pl.read_parquet(path, columns=columns))
+        if kind == ".parquet":
+            frame = pl.read_parquet(path, columns=None if wanted is None else list(wanted))
+        else:
+            try:  # every column of the header as text: a type is never guessed from the first rows
+                frame = pl.read_csv(path, columns=list(used), infer_schema=False, encoding="utf8")
+            except pl.exceptions.PolarsError:
+                frame = read_slowly(path, present, used)
     if frame.is_empty():
         raise UsageError(f"{path} holds no rows")
     return frame, place
@@ -224,22 +227,31 @@ def _readable(path: Path) -> Iterator[None]:
         with fetch.reading(path):
             yield
     except (pl.exceptions.PolarsError, csv.Error) as error:
-        kind = _kind(path)
-        raise (malformed(path) if kind == ".csv" else None) or UsageError(
-            f"{path} is not a readable {kind[1:]} file: {str(error).splitlines()[0]}") from error
+        raise UsageError(f"{path} is not a readable {_kind(path)[1:]} file: {str(error).splitlines()[0]}") from error
 
 
-def malformed(path: Path, delimiter: str = ",") -> UsageError | None:
-    """The first line that does not fit the header: slow, only ever run on a file that looks bad."""
+def read_slowly(path: Path, header: Sequence[str], wanted: Sequence[str], delimiter: str = ",") -> pl.DataFrame:
+    """The columns `wanted` of a file that polars cannot read, all text, where it is well-formed nevertheless.
+
+    A quote inside a field that does not begin with one stands for itself. Raises UsageError naming the line.
+    """
+    places = [header.index(name) for name in wanted]
+    rows = [[row[place] for place in places] for row in rows_of(path, delimiter)]
+    return pl.DataFrame(rows, schema=dict.fromkeys(wanted, pl.String), orient="row").with_columns(
+        pl.all().replace("", None))
+
+
+def rows_of(path: Path, delimiter: str) -> Iterator[list[str]]:
+    """The rows below the header. Raises UsageError for the first line that does not fit it."""
     try:
         with path.open(encoding="utf-8", newline="") as stream:
-            rows = csv.reader(stream, delimiter=delimiter)
-            width = len(next(rows))
+            rows = csv.reader(stream, delimiter=delimiter, strict=True)
+            width = len(next(filter(None, rows)))
             for row in rows:
                 if len(row) != width:
-                    return UsageError(f"{path}, line {rows.line_num}: {len(row)} fields where the header has {width}")
+                    raise UsageError(f"{path}, line {rows.line_num}: {len(row)} fields where the header has {width}")
+                yield row
+    except csv.Error as error:
+        raise UsageError(f"{path}, line {rows.line_num}: not readable ({error})") from error
     except UnicodeDecodeError as error:
-        return UsageError(f"{path} is not UTF-8 text ({error.reason} at byte {error.start:,})")
-    except (csv.Error, StopIteration) as error:
-        return UsageError(f"{path} is not readable CSV: {error}")
-    return None
+        raise UsageError(f"{path} is not UTF-8 text ({error.reason} at byte {error.start:,})") from error

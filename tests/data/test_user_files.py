@@ -46,6 +46,11 @@ def test_quoted_csv(tmp_path: Path) -> None:
     assert sequences(prepare_own("mine", path, ROLES)) == {'Ann, the "first"': [("line\nbreak", 5)]}
 
 
+def test_a_quote_inside_a_field_is_a_letter(tmp_path: Path) -> None:
+    path = written(tmp_path, 'who,note,note,what,at\na"b,,,x,5\nc"d,,,y,6\ne,,,z,7\n')
+    assert sequences(prepare_own("mine", path, ROLES)) == {'a"b': [("x", 5)], 'c"d': [("y", 6)], "e": [("z", 7)]}
+
+
 def test_ids_stay_as_they_are_written(tmp_path: Path) -> None:
     path = written(tmp_path, "who,what,at\n007,1e3,5\n7,1000,6\n")
     assert sequences(prepare_own("mine", path, ROLES)) == {"007": [("1e3", 5)], "7": [("1000", 6)]}
