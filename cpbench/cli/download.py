@@ -105,13 +105,13 @@ def _own(output: Output, name: str, source: str | None, columns: str | None, ite
     from cpbench.data.download import Outcome, locked
     from cpbench.data.own import Own
     from cpbench.data.timestamps import PER_SECOND, Unit
-    from cpbench.data.user_files import check_name, parse_columns
+    from cpbench.data.user_files import ENDINGS, check_name, parse_columns
     from cpbench.errors import UsageError, unknown
 
     check_name(name)
     roles = None if columns is None else parse_columns(columns)
     if source is None:
-        raise UsageError("your own data lie in a file: add --from FILE (.csv or .parquet)")
+        raise UsageError(f"your own interactions lie in a file {ENDINGS}: add --from FILE")
     if time_unit not in PER_SECOND:
         raise unknown("time unit", time_unit, PER_SECOND)
     asked = Own(name, Path(source).expanduser(), roles, items, cast(Unit, time_unit), k_core)

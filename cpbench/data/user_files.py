@@ -21,6 +21,8 @@ from cpbench.errors import UsageError, unknown
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 ROLES = ("user", "item", "time")
+KINDS = (".csv", ".parquet")
+ENDINGS = "that ends in .csv or .parquet (or in .inter, without --columns)"
 SEPARATOR = "|"
 """Between several values of one item attribute, in text."""
 REPEATS = 0.01
@@ -35,6 +37,9 @@ def prepare_own(name: str, path: Path, columns: Mapping[str, str], items: Path |
     title and released (a time), and any number of attributes. Raises UsageError for anything that is wrong with them.
     """
     check_name(name)
+    if path.suffix.lower() not in KINDS:
+        what = "is a folder" if path.is_dir() else "has another ending"
+        raise UsageError(f"{path} {what}: your own interactions lie in a file {ENDINGS}")
     raw = read_interactions(path, columns, unit)
     if items is None:
         return own_dataset(name, raw, None, {"interactions": path}, k_core)
@@ -151,20 +156,24 @@ def _values(column: pl.Series, path: Path) -> pl.Series:
 def unique_ids(column: pl.Series, place: Place) -> pl.Series:
     """`ids`; raises UsageError also where one occurs more than once."""
     found = ids(column, place)
-    if found.is_duplicated().any():
-        row = int(found.is_duplicated().arg_max() or 0)
+    again = ~found.is_first_distinct()
+    if again.any():
+        row = int(again.arg_max() or 0)
         raise UsageError(f"{place(row)}: item {found[row]!r} occurs more than once")
     return found
 
 
 def ids(column: pl.Series, place: Place) -> pl.Series:
-    """The column as text. Raises UsageError, naming the row, where one is missing."""
+    """The column as text. Raises UsageError, naming the row, where one is missing or no text."""
     if column.dtype.is_nested():
         raise UsageError(f"{place(0)}: {column.name} is of type {column.dtype}, not an id")
     found = column.cast(pl.String)
     empty = found.is_null() | (found == "")
     if empty.any():
         raise UsageError(f"{place(int(empty.arg_max() or 0))}: {column.name} is missing")
+    binary = found.str.contains("\0", literal=True)
+    if binary.any():
+        raise UsageError(f"{place(int(binary.arg_max() or 0))}: {column.name} holds a NUL byte, which no text does")
     return found
 
 
@@ -203,9 +212,11 @@ def _repeated(names: Sequence[str]) -> str | None:
 
 def header(path: Path) -> list[str]:
     """The names of the columns of a CSV or Parquet file. Raises UsageError when it cannot be read or is empty."""
+    kind = _kind(path)
     with _readable(path):
-        if _kind(path) == ".parquet":
-            return list(pl.read_parquet_schema(path))
+        if kind == ".parquet":
+            with path.open("rb") as file:
+                return list(pl.read_parquet_schema(file))
         # as it stands: polars renames a column that is there twice
         with path.open(encoding="utf-8-sig", errors="replace", newline="") as stream:
             names = next(filter(None, csv.reader(stream)), None)
@@ -216,7 +227,7 @@ def header(path: Path) -> list[str]:
 
 def _kind(path: Path) -> str:
     kind = path.suffix.lower()
-    if kind not in (".csv", ".parquet"):
+    if kind not in KINDS:
         raise UsageError(f"{path} is neither .csv nor .parquet")
     return kind
 

@@ -215,14 +215,15 @@ def test_prepared_already_by_this_command_or_by_another(home: Path, tmp_path: Pa
     (["mine", "--from", "EVENTS"], "for your own data add --columns user=...,item=...,time=..."),
     (["ml-1m", "--from", "EVENTS", "--columns", COLUMNS], "'ml-1m' is the name of a dataset that cpbench knows"),
     (["../mine", "--from", "EVENTS", "--columns", COLUMNS], "'../mine' cannot name a dataset"),
-    (["mine", "--columns", COLUMNS], "add --from FILE (.csv or .parquet)"),
+    (["mine", "--columns", COLUMNS], "(or in .inter, without --columns): add --from FILE"),
+    (["mine", "--from", ".", "--columns", COLUMNS], ". is a folder: your own interactions lie in a file that ends in"),
     (["--from", "EVENTS", "--columns", COLUMNS], "your own data need one name"),
     (["mine", "--from", "EVENTS", "--columns", "user=who,item=what"], "lacks time; a sequence needs an order"),
     (["mine", "--from", "EVENTS", "--columns", "user=who,item=wat,time=at"], "unknown column 'wat'; did you mean"),
     (["mine", "--from", "EVENTS", "--columns", COLUMNS, "--time-unit", "m"], "unknown time unit 'm'"),
     (["ml-1m", "--k-core", "5"], "--items, --time-unit and --k-core are for your own data"),
     (["ml-1m", "--frm", "x"], "No such option"),
-], ids=range(12))
+], ids=range(13))
 def test_bad_usage(home: Path, tmp_path: Path, arguments: list[str], message: str) -> None:
     path = events(tmp_path)
     assert message in refused(cpbench(home, "download", *(path if a == "EVENTS" else a for a in arguments)), 2)

@@ -115,7 +115,7 @@ def test_bad_interactions(tmp_path: Path, inter: str, sentence: str) -> None:
 @pytest.mark.parametrize(("item", "sentence"), [
     ("", r"shop\.item is empty"),
     ("title:token_seq\nx\n", r"has no column item_id:token \(it has title:token_seq\)"),
-    ("item_id:token\tclass:token_seq\nx\ta\nx\tb\n", r"line 2: item 'x' occurs more than once"),
+    ("item_id:token\tclass:token_seq\nx\ta\nx\tb\n", r"line 3: item 'x' occurs more than once"),
     ("item_id:token\tclass:token_seq\nx\ta\nz\n", r"line 3: 1 fields where the header has 2"),
     ("item_id:token\tpopularity:token\nx\thigh\n", r"shop\.item: rename the column 'popularity'"),
     ("item_id:token\tclass:words\nx\ta\n", "'class:words' in the header is not NAME:TYPE"),

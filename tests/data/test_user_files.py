@@ -115,6 +115,7 @@ def test_items_of_parquet(tmp_path: Path) -> None:
     ("who,item,at\na,x,1\n", "events.csv: unknown column 'what'; did you mean 'at' or 'who'?"),
     ("who,what,at,who\na,x,1,b\n", "events.csv has two columns called 'who': rename or remove one"),
     ("who,what,at\na,x,1\n,x,2\n", "events.csv, line 3: who is missing"),
+    ("who,what,at\na,x,1\nb\0,x,2\n", "events.csv, line 3: who holds a NUL byte, which no text does"),
     ("who,what,at\na,,1\n", "events.csv, line 2: what is missing"),
     ("who,what,at\na,x,1\na,x,\n", "events.csv, line 3: at is missing"),
     ("who,what,at\na,x,-5\n", "events.csv, line 2: at is negative"),
@@ -161,20 +162,24 @@ def test_parquet_rows_are_counted_from_one(tmp_path: Path) -> None:
 
 
 def test_another_kind_of_file(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match=r"events\.xlsx is neither \.csv nor \.parquet"):
+    with pytest.raises(UsageError, match=r"events\.xlsx has another ending: your own interactions lie in a file that "
+                                         r"ends in \.csv or \.parquet \(or in \.inter, without --columns\)"):
         prepare_own("mine", written(tmp_path, CSV, "events.xlsx"), ROLES)
+    with pytest.raises(UsageError, match=r"items\.xlsx is neither \.csv nor \.parquet"):
+        prepare_own("mine", written(tmp_path, CSV), ROLES, written(tmp_path, CSV, "items.xlsx"))
 
 
 def test_an_absent_file(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match=r"absent\.csv cannot be read: No such file"):
-        prepare_own("mine", tmp_path / "absent.csv", ROLES)
+    for name in ("absent.csv", "absent.parquet"):
+        with pytest.raises(UsageError, match=rf"{name} cannot be read: No such file or directory$"):
+            prepare_own("mine", tmp_path / name, ROLES)
 
 
 @pytest.mark.parametrize(("text", "message"), [
     ("id,genre,genre\nx,a,b\n", "items.csv has two columns called 'genre': rename or remove one"),
     ("title\nX\n", "has no column 'id' (it has title)"),
     ("id\nx\n\"\"\n", "line 3: id is missing"),
-    ("id,title\nx,A\nx,B\n", "item 'x' occurs more than once"),
+    ("id,title\nx,A\nx,B\n", "line 3: item 'x' occurs more than once"),
     ("id,popularity\nx,1\n", "items.csv: rename the column 'popularity', for `--condition popularity` is what cpb"),
     ("id,freshness\nx,1\n", "items.csv: rename the column 'freshness'"),
     ("id\n1\n", "describes none of the items"),
