@@ -9,7 +9,7 @@ from cpbench.data import fetch
 from cpbench.data.dataset import Dataset
 from cpbench.data.recbole_files import items_beside, prepare_atomic
 from cpbench.data.timestamps import Unit
-from cpbench.data.user_files import prepare_own
+from cpbench.data.user_files import ROLES, prepare_own
 from cpbench.errors import UsageError
 
 
@@ -52,7 +52,7 @@ class Own:
 
     def _options(self) -> dict[str, str]:
         columns = {} if self.columns is None else {
-            "columns": ",".join(f"{role}={column}" for role, column in sorted(self.columns.items()))}
+            "columns": ",".join(f"{role}={self.columns[role]}" for role in ROLES)}
         return {**columns, "time-unit": self.unit}
 
 

@@ -31,7 +31,7 @@ def test_the_same_again(asked: Own, tmp_path: Path) -> None:
     ({"k_core": 1}, "--k-core was 0, now 1"),
     ({"unit": "ms"}, "--time-unit was s, now ms"),
     ({"columns": {**ROLES, "time": "then"}},
-     "--columns was item=what,time=at,user=who, now item=what,time=then,user=who"),
+     "--columns was user=who,item=what,time=at, now user=who,item=what,time=then"),
     ({"items": None}, "--items was DIR/items.csv, now none"),
     ({"items": "other.csv"}, "--items DIR/other.csv has other contents"),
     ({"path": "other.csv", "k_core": 2}, "--k-core was 0, now 2; --from DIR/other.csv has other contents"),
