@@ -29,19 +29,32 @@ def command(as_json: Json = False) -> None:
         column.justify = "right"
     for row in rows:
         counts = row["counts"] or {}
-        table.add_row(row["name"], row["kind"], "yes" if row["ready"] else "no",
+        state = "yes" if row["ready"] else "damaged" if row["damaged"] else "no"
+        table.add_row(row["name"], row["kind"], state,
                       *(f"{counts[key]:,}" if key in counts else "" for key in ("users", "items", "interactions")))
         about.add_row(row["name"], escape(row["title"]), escape(row["licence"]))
-    Output(as_json).result({"datasets": rows}, Group(table, "", about))
+    output = Output(as_json)
+    for row in rows:
+        if row["damaged"]:
+            output.warn(row["warnings"][0])
+    output.result({"datasets": rows}, Group(table, "", about))
 
 
 def _row(name: str) -> dict[str, Any]:
     from cpbench.data import catalogue
     from cpbench.data.card import cards
+    from cpbench.errors import UsageError
 
     card = cards().get(name)
     ready = catalogue.is_ready(name)
-    manifest = catalogue.manifest(name) if ready and catalogue.is_prepared(name) else {}
+    manifest: dict[str, Any] = {}
+    damage = ""
+    try:
+        if catalogue.is_prepared(name):
+            manifest = catalogue.manifest(name)
+    except UsageError as error:  # the others are listed all the same
+        damage = str(error)
+        ready = card is not None and card.kind == "simulated"
     expected = card.expected.model_dump() if card and card.expected else None
     return {
         "name": name,
@@ -51,5 +64,6 @@ def _row(name: str) -> dict[str, Any]:
         "counts": manifest.get("counts", expected),
         "licence": card.licence if card else manifest.get("licence", ""),
         "attributes": card.attributes if card else manifest.get("attributes", []),
-        "warnings": manifest.get("warnings", []),
+        "warnings": manifest.get("warnings", [damage] if damage else []),
+        "damaged": bool(damage),
     }

@@ -103,24 +103,24 @@ def _own(output: Output, name: str, source: str | None, columns: str | None, ite
          k_core: int, force: bool) -> "Outcome":
     from cpbench.data import catalogue
     from cpbench.data.download import Outcome, locked
-    from cpbench.data.recbole_files import prepare_atomic
+    from cpbench.data.own import Own
     from cpbench.data.timestamps import PER_SECOND, Unit
-    from cpbench.data.user_files import check_name, parse_columns, prepare_own
+    from cpbench.data.user_files import ENDINGS, check_name, parse_columns
     from cpbench.errors import UsageError, unknown
 
     check_name(name)
     roles = None if columns is None else parse_columns(columns)
     if source is None:
-        raise UsageError("your own data lie in a file: add --from FILE (.csv or .parquet)")
+        raise UsageError(f"your own interactions lie in a file {ENDINGS}: add --from FILE")
     if time_unit not in PER_SECOND:
         raise unknown("time unit", time_unit, PER_SECOND)
+    asked = Own(name, Path(source).expanduser(), roles, items, cast(Unit, time_unit), k_core)
     with locked(name, _Listener(output)):
         if catalogue.is_ready(name) and not force:
+            asked.check(catalogue.manifest(name))
             output.note(f"{name}: already prepared (--force does it again)")
             return Outcome(name, "ready", catalogue.manifest(name))
-        path, unit = Path(source).expanduser(), cast(Unit, time_unit)
-        dataset = (prepare_atomic(name, path, items, unit, k_core) if roles is None
-                   else prepare_own(name, path, roles, items, unit, k_core))
+        dataset = asked.prepare()
         dataset.save(catalogue.prepared_folder(name))
     if lonely := dataset.manifest["users_with_one_interaction"]:
         output.note(f"{name}: {lonely:,} of {dataset.n_users:,} users have a single interaction; they are kept, "

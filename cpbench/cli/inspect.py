@@ -19,7 +19,7 @@ def command(
     name: Annotated[str, typer.Argument(metavar="NAME", help="A prepared dataset.")],
     as_json: Json = False,
     figure: Annotated[Path | None, typer.Option(
-        "--figure", metavar="PATH", help="Where the PNG is written (default: figures/NAME.png in the data cache)."
+        "--figure", metavar="PATH.png", help="Where the PNG is written (default: figures/NAME.png in the data cache)."
     )] = None,
     quiet: Quiet = False,
 ) -> None:
@@ -27,8 +27,11 @@ def command(
     from cpbench.data import catalogue
     from cpbench.data.describe import describe
     from cpbench.data.figure import draw
+    from cpbench.errors import UsageError
     from cpbench.files import home
 
+    if figure is not None and figure.suffix.lower() != ".png":
+        raise UsageError(f"--figure {figure}: what is written is a PNG, so let the name end in .png")
     output = Output(as_json, quiet)
     dataset = catalogue.load(name)
     facts = describe(dataset)

@@ -93,3 +93,12 @@ def card(name: str) -> Card:
     if name not in cards():
         raise unknown("dataset", name, cards())
     return cards()[name]
+
+
+def remedy(name: str) -> str:
+    """What to do about damaged prepared data of `name`: a known dataset, or the user's own."""
+    if name not in cards():
+        return f"prepare it again with its own `cpbench download {name} --from FILE ... --force`"
+    if cards()[name].kind == "simulated":
+        return "it is generated again when it is next used"
+    return f"prepare it again with `cpbench download {name} --force`"

@@ -1,10 +1,10 @@
 """Which datasets there are, which are ready, and where they lie: public cards, `streaming`, and the user's own."""
 
-import json
 from pathlib import Path
+from typing import Any
 
 from cpbench.data.card import cards
-from cpbench.data.dataset import Dataset
+from cpbench.data.dataset import Dataset, read_manifest
 from cpbench.errors import UsageError, unknown
 from cpbench.files import home
 
@@ -68,14 +68,9 @@ def load(name: str) -> Dataset:
     return Dataset.load(prepared_folder(name))
 
 
-def manifest(name: str) -> dict:
+def manifest(name: str) -> dict[str, Any]:
     """The manifest of a prepared dataset. Raises UsageError when it cannot be read."""
-    path = prepared_folder(name) / "manifest.json"
-    try:
-        document = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise UsageError(f"{path} cannot be read ({error}); run `cpbench download {name} --force`") from error
-    return dict(document)
+    return read_manifest(prepared_folder(name))
 
 
 def exclude_seen_default(name: str) -> bool:

@@ -13,8 +13,24 @@ from typing import Any
 import numpy as np
 import polars as pl
 
+from cpbench.data.card import remedy
 from cpbench.errors import UsageError
 from cpbench.files import atomic_folder
+
+FRESHNESS, POPULARITY = "freshness", "popularity"
+"""Conditions that are derived: the names are taken, no attribute of own data can have them."""
+
+
+def read_manifest(folder: Path) -> dict[str, Any]:
+    """The manifest of the dataset in `folder`. Raises UsageError when it cannot be read."""
+    path = folder / "manifest.json"
+    try:
+        document = json.loads(path.read_text(encoding="utf-8"))
+        if not isinstance(document, dict) or "name" not in document:
+            raise ValueError("it names no dataset")
+    except (OSError, ValueError) as error:
+        raise UsageError(f"{path} cannot be read ({error}); {remedy(folder.name)}") from error
+    return document
 
 
 @dataclass(frozen=True)
@@ -125,13 +141,12 @@ class Dataset:
     def load(cls, folder: Path) -> "Dataset":
         """Read a prepared dataset. Raises UsageError when the folder is incomplete or damaged."""
         try:
-            manifest = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
+            manifest = read_manifest(folder)
             interactions = pl.read_parquet(folder / "interactions.parquet")
             user_ids = pl.read_parquet(folder / "users.parquet")["id"]
             item_table = pl.read_parquet(folder / "items.parquet")
-        except (OSError, ValueError, pl.exceptions.PolarsError) as error:
-            raise UsageError(f"prepared data in {folder} cannot be read ({error}); prepare it again with "
-                             f"`cpbench download {folder.name} --force`") from error
+        except (OSError, pl.exceptions.PolarsError) as error:
+            raise UsageError(f"prepared data in {folder} cannot be read ({error}); {remedy(folder.name)}") from error
         users = interactions["user"].to_numpy()
         offsets = np.searchsorted(users, np.arange(len(user_ids) + 1)).astype(np.int64)
         extra = interactions.drop("user", "item", "time")

@@ -73,14 +73,18 @@ def download(card: Card, listener: Listener, given: str | None = None, force: bo
         if catalogue.is_ready(card.name) and not force:
             listener.note(f"{card.name}: already prepared (--force does it again)")
             return Outcome(card.name, "ready", catalogue.manifest(card.name))
-        found, warnings = _collect(card, listener, given, force)
-        dataset = _prepare(card, found, listener)
-        for source in found:
-            if complaint := source.complaint():
-                why = ("item attributes rest on it, counts do not" if source.file.optional
-                       else "it is used because the counts of its contents are right")
-                warnings.append(f"{card.name}: {complaint}; {why}")
-            source.record()
+        try:
+            found, warnings = _collect(card, listener, given, force)
+            dataset = _prepare(card, found, listener)
+            for source in found:
+                if complaint := source.complaint():
+                    why = ("item attributes rest on it, counts do not" if source.file.optional
+                           else "it is used because the counts of its contents are right")
+                    warnings.append(f"{card.name}: {complaint}; {why}")
+                source.accept()
+        finally:
+            for file in card.files:
+                sources.discard(file)
         dataset.manifest.update(kind=card.kind, sources=[source.entry() for source in found], warnings=warnings)
         dataset.save(catalogue.prepared_folder(card.name))
     for warning in warnings:
@@ -111,14 +115,17 @@ def _collect(card: Card, listener: Listener, given: str | None, force: bool) -> 
 
 
 def _obtain(file: SourceFile, origin: str, listener: Listener, force: bool) -> Source:
-    """The raw file, from the cache where a trusted one lies there, else from `origin`."""
+    """The raw file, from the cache where a trusted one lies there, else from `origin`: then it is yet to be accepted.
+
+    The official file is accepted at once.
+    """
     path = sources.raw_path(file)
     if path.is_file():
         source = sources.describe(file, path)
         if source.official is True or (source.trusted and not force):
             listener.note(f"{file.name}: already in the cache")
             return source
-    started = time.monotonic()
+    started, path = time.monotonic(), sources.staged_path(file)
 
     def advance(done: int, total: int | None) -> None:
         listener.advance(file.name, done, total)
@@ -131,18 +138,17 @@ def _obtain(file: SourceFile, origin: str, listener: Listener, force: bool) -> S
     source = sources.describe(file, path, origin)
     listener.note(f"{file.name}: {source.bytes / 1e6:,.1f} MB in {seconds:,.1f} s "
                   f"({source.bytes / 1e6 / seconds:,.1f} MB/s) from {origin}")
-    return source
+    return source.accept() if source.official is True else source
 
 
 def _prepare(card: Card, found: list[Source], listener: Listener) -> Dataset:
     started = time.monotonic()
-    doubtful = [source for source in found if source.official is not True]
     try:
         dataset = prepare(card, {source.file.role: source.path for source in found})
     except UsageError as error:
-        for source in doubtful:  # the next attempt must not find them
-            source.forget()
-        complaints = "; ".join(text for source in doubtful if (text := source.complaint()))
-        raise UsageError(f"{error}; {complaints}" if complaints else str(error)) from error
+        complaints = [text for source in found if (text := source.complaint())]
+        complaints += [f"{source.path} is of an earlier download: --force fetches it again" for source in found
+                       if source.official is not True and source.path == sources.raw_path(source.file)]
+        raise UsageError("; ".join([str(error), *complaints])) from error
     listener.note(f"{card.name}: prepared in {time.monotonic() - started:.1f} s")
     return dataset

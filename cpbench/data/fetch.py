@@ -100,7 +100,7 @@ def download(url: str, target: Path, advance: Advance, note: Callable[[str], Non
         seconds = 2 ** (failures - 1)
         note(f"{target.name}: {reason}; trying again in {seconds} s")
         pause(seconds)
-    with _writing(target):
+    with writing(target):
         part.replace(target)
         _validator(part).unlink(missing_ok=True)
 
@@ -180,7 +180,7 @@ def _known(part: Path) -> dict[str, Any]:
 
 
 @contextmanager
-def _writing(target: Path) -> Iterator[None]:
+def writing(target: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:

@@ -12,7 +12,7 @@ import polars as pl
 from cpbench.data import fetch
 from cpbench.data.dataset import Dataset
 from cpbench.data.timestamps import MICRO, Place, Unit, microseconds, seconds
-from cpbench.data.user_files import check_described, check_name, ids, malformed, own_dataset, unique_ids
+from cpbench.data.user_files import check_described, check_name, ids, own_dataset, read_slowly, rows_of, unique_ids
 from cpbench.errors import UsageError
 from cpbench.files import atomic_file
 
@@ -34,13 +34,18 @@ def prepare_atomic(name: str, path: Path, items: Path | None = None, unit: Unit 
     exact = microseconds(frame["timestamp"], unit, place)
     raw = pl.DataFrame({"user": ids(frame["user_id"], place), "item": ids(frame["item_id"], place),
                         "time": exact // MICRO, "fraction": exact % MICRO})
-    beside = path.with_suffix(".item")
-    items = items or (beside if beside.is_file() else None)
+    items = items or items_beside(path)
     if items is None:
         return own_dataset(name, raw, None, {"interactions": path}, k_core)
     table, warnings = _items(items, unit)
     check_described(raw, path, table, items)
     return own_dataset(name, raw, table, {"interactions": path, "items": items}, k_core, warnings)
+
+
+def items_beside(path: Path) -> Path | None:
+    """The file of items that belongs to ``x.inter``: ``x.item``, where there is one."""
+    beside = path.with_suffix(".item")
+    return beside if beside.is_file() else None
 
 
 def _items(path: Path, unit: Unit) -> tuple[pl.DataFrame, list[str]]:
@@ -77,20 +82,22 @@ def _read(path: Path, needed: dict[str, str]) -> tuple[pl.DataFrame, Place]:
             why = ": a sequence needs an order" if name == "timestamp" else ""
             has = ", ".join(f"{column}:{its}" for column, its in header.items())
             raise UsageError(f"{path} has no column {name}:{kind} (it has {has}){why}")
+
+    def place(row: int) -> str:
+        return f"{path}, line {row + 2}"
+
     try:
         with fetch.reading(path):
             frame = pl.read_csv(path, separator=TAB, has_header=False, skip_rows=1, infer_schema=False,
                                 new_columns=list(header), encoding="utf8")
     except pl.exceptions.NoDataError:
         raise UsageError(f"{path} holds no rows") from None
-    except pl.exceptions.PolarsError as error:
-        raise malformed(path, TAB) or UsageError(
-            f"{path} is not readable tab-separated text: {str(error).splitlines()[0]}") from error
-    # polars fills up a short row in silence
-    ragged = malformed(path, TAB) if frame.width != len(header) or any(frame.null_count().row(0)) else None
-    if ragged is not None:
-        raise ragged
-    return frame, lambda row: f"{path}, line {row + 2}"
+    except pl.exceptions.PolarsError:
+        return read_slowly(path, list(header), list(header), TAB), place
+    if frame.width != len(header) or any(frame.null_count().row(0)):  # polars fills up a short row in silence
+        for _ in rows_of(path, TAB):
+            pass
+    return frame, place
 
 
 def _header(path: Path) -> dict[str, str]:

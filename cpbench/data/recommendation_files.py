@@ -45,7 +45,7 @@ def read_recommendations(path: Path, columns: Mapping[str, str] | None = None) -
     ranks other than 1, 2, 3, ... of every user.
     """
     chosen = _choose(path, columns or {})
-    frame, place = read_table(path, list(dict.fromkeys(chosen.values())))
+    frame, place = read_table(path, list(chosen.values()))
     order = next(role for role in ORDERS if role in chosen)
     rows = pl.DataFrame({"user": ids(frame[chosen["user"]], place), "item": ids(frame[chosen["item"]], place),
                          order: _numbers(frame[chosen[order]], place)})

@@ -1,13 +1,15 @@
 """Where the files of a card come from, and what is known about each: checksum, size, official or not.
 
-A raw file lies in the cache at the place that its card names (``raw/GROUP/NAME``). Beside it, ``NAME.source.json``
-records where it came from and its checksum, once the counts of its contents were found right: where no official
-checksum is known, this record is what later downloads are held against.
+A raw file lies in the cache at the place that its card names (``raw/GROUP/NAME``). One that was fetched waits in
+``.NAME.new`` until it is accepted, so that a bad file never takes the place of a good one. Beside it,
+``NAME.source.json`` records where it came from and its checksum, once the counts of its contents were found right:
+where no official checksum is known, this record is what later downloads are held against.
 """
 
 import json
 import re
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -59,13 +61,17 @@ class Source:
         return {"role": self.file.role, "file": self.file.name, "from": origin, "bytes": self.bytes,
                 "checksum": self.checksum, "official_checksum": self.file.checksum, "official": self.official}
 
-    def record(self) -> None:
-        """Remember this file; the checksum of the first download stays."""
-        write_json(_record_path(self.path), {**self.entry(), "recorded": self.recorded or self.checksum})
+    def accept(self) -> "Source":
+        """Put this file into its place, and remember it; the checksum of the first download stays.
 
-    def forget(self) -> None:
-        """Remove the raw file (its contents were wrong), not the record of the first download."""
-        self.path.unlink(missing_ok=True)
+        Raises CpbenchError when it cannot be put there.
+        """
+        place = raw_path(self.file)
+        if self.path != place:
+            with fetch.writing(place):
+                self.path.replace(place)
+        write_json(_record_path(place), {**self.entry(), "recorded": self.recorded or self.checksum})
+        return replace(self, path=place)
 
 
 def _short(checksum: str | None) -> str:
@@ -77,6 +83,19 @@ def raw_path(file: SourceFile) -> Path:
     return home() / "raw" / file.mirror
 
 
+def staged_path(file: SourceFile) -> Path:
+    """Where `file` is fetched to; it keeps its name, by which readers call it."""
+    path = raw_path(file)
+    return path.parent / f".{path.name}.new" / path.name
+
+
+def discard(file: SourceFile) -> None:
+    """Remove what was fetched and not accepted; the part of a download that can go on stays."""
+    with suppress(OSError):
+        staged_path(file).unlink(missing_ok=True)
+        staged_path(file).parent.rmdir()
+
+
 def _record_path(path: Path) -> Path:
     return path.with_name(path.name + ".source.json")
 
@@ -84,7 +103,7 @@ def _record_path(path: Path) -> Path:
 def describe(file: SourceFile, path: Path, origin: str | None = None) -> Source:
     """What is known about the raw file at `path`; without `origin`, it came from where its record says."""
     try:
-        record = dict(json.loads(_record_path(path).read_text(encoding="utf-8")))
+        record = dict(json.loads(_record_path(raw_path(file)).read_text(encoding="utf-8")))
     except (OSError, ValueError):
         record = {}
     algorithm = (file.checksum or "sha256").partition(":")[0]

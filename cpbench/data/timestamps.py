@@ -14,6 +14,8 @@ PER_SECOND: dict[str, int] = {"s": 1, "ms": 10**3, "us": MICRO, "ns": 10**9}
 NAMES: dict[str, str] = {"s": "seconds", "ms": "milliseconds", "us": "microseconds", "ns": "nanoseconds"}
 LATEST = 10**11
 """No real timestamp in seconds is larger (the year 5138); in milliseconds every one since March 1973 is."""
+EARLIEST_LOG, LATEST_LOG = 631_152_000, 4_102_444_800
+"""1990 to 2100, in seconds: where a log's times lie. In milliseconds these are days of January and February 1970."""
 
 Place = Callable[[int], str]
 """Row number (0 = first) -> how an error calls it ("events.csv, line 2")."""
@@ -77,6 +79,7 @@ def _from_text(column: pl.Series, place: Place) -> pl.Series:
 def _check_unit(column: pl.Series, unit: Unit, place: Place) -> None:
     largest = float(column.max() or 0)  # type: ignore[arg-type]
     if largest / PER_SECOND[unit] <= LATEST:
+        _check_early(column, unit, place)
         return
     fitting = [name for name, per in PER_SECOND.items() if largest / per <= LATEST]
     remedy = f"add --time-unit {fitting[0]}" if fitting else "no unit makes a date of it"
@@ -84,6 +87,16 @@ def _check_unit(column: pl.Series, unit: Unit, place: Place) -> None:
     row = int(np.argmax(column.fill_null(0).to_numpy()))
     raise UsageError(f"{place(row)}: {column.name} is {column[row]}, which is no time in {NAMES[unit]}; "
                      f"the times{likely or ' are unusable'}: {remedy}")
+
+
+def _check_early(column: pl.Series, unit: Unit, place: Place) -> None:
+    """Refuse times that are days of early 1970 in `unit` and all likely dates in a coarser one."""
+    first, last = (float(bound or 0) for bound in (column.min(), column.max()))  # type: ignore[arg-type]
+    for name, per in PER_SECOND.items():
+        if per < PER_SECOND[unit] and first >= EARLIEST_LOG * per and last <= LATEST_LOG * per:
+            row = _first(column.is_not_null())
+            raise UsageError(f"{place(row)}: {column.name} is {column[row]}, which in {NAMES[unit]} is a day of early "
+                             f"1970; the times look like {NAMES[name]}: use --time-unit {name}")
 
 
 def _not_negative(times: pl.Series, place: Place) -> pl.Series:

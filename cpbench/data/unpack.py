@@ -36,8 +36,7 @@ def readable(archive: Path) -> Iterator[None]:
         yield
     except DAMAGED as error:
         raise UsageError(f"{archive.name} is truncated or damaged ({error}): fetch it again "
-                         f"(`cpbench download ... --force`) or give a whole copy with --from; it lies at {archive}"
-                         ) from error
+                         "(`cpbench download ... --force`) or give a whole copy with --from") from error
     except OSError as error:
         raise UsageError(f"{archive} cannot be read: {error.strerror or error}") from error
 

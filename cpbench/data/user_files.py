@@ -13,7 +13,7 @@ import polars as pl
 
 from cpbench.data import fetch
 from cpbench.data.card import Filters, cards
-from cpbench.data.dataset import Dataset
+from cpbench.data.dataset import FRESHNESS, POPULARITY, Dataset
 from cpbench.data.describe import granularity
 from cpbench.data.prepare import assemble
 from cpbench.data.timestamps import MICRO, Place, Unit, microseconds, seconds
@@ -21,6 +21,8 @@ from cpbench.errors import UsageError, unknown
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 ROLES = ("user", "item", "time")
+KINDS = (".csv", ".parquet")
+ENDINGS = "that ends in .csv or .parquet (or in .inter, without --columns)"
 SEPARATOR = "|"
 """Between several values of one item attribute, in text."""
 REPEATS = 0.01
@@ -35,6 +37,9 @@ def prepare_own(name: str, path: Path, columns: Mapping[str, str], items: Path |
     title and released (a time), and any number of attributes. Raises UsageError for anything that is wrong with them.
     """
     check_name(name)
+    if path.suffix.lower() not in KINDS:
+        what = "is a folder" if path.is_dir() else "has another ending"
+        raise UsageError(f"{path} {what}: your own interactions lie in a file {ENDINGS}")
     raw = read_interactions(path, columns, unit)
     if items is None:
         return own_dataset(name, raw, None, {"interactions": path}, k_core)
@@ -52,7 +57,14 @@ def check_described(raw: pl.DataFrame, path: Path, table: pl.DataFrame, items: P
 
 def own_dataset(name: str, raw: pl.DataFrame, table: pl.DataFrame | None, files: Mapping[str, Path], k_core: int,
                 warnings: Sequence[str] = ()) -> Dataset:
-    """The dataset of the interactions `raw` and the items `table`; `files` says by role where they came from."""
+    """The dataset of the interactions `raw` and the items `table`; `files` says by role where they came from.
+
+    Raises UsageError for an attribute whose name is taken, and when the filters leave nothing.
+    """
+    for taken in (FRESHNESS, POPULARITY):
+        if table is not None and taken in table.columns:
+            raise UsageError(f"{files['items']}: rename the column {taken!r}, for `--condition {taken}` is what "
+                             "cpbench derives itself")
     described = pl.DataFrame(schema={"id": pl.String, "title": pl.String}) if table is None else table
     repeats = 1 - raw.select("user", "item").n_unique() / raw.height
     return assemble(name, raw, lambda _: described, Filters(k_core=k_core), {
@@ -144,20 +156,24 @@ def _values(column: pl.Series, path: Path) -> pl.Series:
 def unique_ids(column: pl.Series, place: Place) -> pl.Series:
     """`ids`; raises UsageError also where one occurs more than once."""
     found = ids(column, place)
-    if found.is_duplicated().any():
-        row = int(found.is_duplicated().arg_max() or 0)
+    again = ~found.is_first_distinct()
+    if again.any():
+        row = int(again.arg_max() or 0)
         raise UsageError(f"{place(row)}: item {found[row]!r} occurs more than once")
     return found
 
 
 def ids(column: pl.Series, place: Place) -> pl.Series:
-    """The column as text. Raises UsageError, naming the row, where one is missing."""
+    """The column as text. Raises UsageError, naming the row, where one is missing or no text."""
     if column.dtype.is_nested():
         raise UsageError(f"{place(0)}: {column.name} is of type {column.dtype}, not an id")
     found = column.cast(pl.String)
     empty = found.is_null() | (found == "")
     if empty.any():
         raise UsageError(f"{place(int(empty.arg_max() or 0))}: {column.name} is missing")
+    binary = found.str.contains("\0", literal=True)
+    if binary.any():
+        raise UsageError(f"{place(int(binary.arg_max() or 0))}: {column.name} holds a NUL byte, which no text does")
     return found
 
 
@@ -167,34 +183,51 @@ def read_table(path: Path, wanted: Sequence[str] | None = None) -> tuple[pl.Data
     for column in wanted or []:
         if column not in present:
             raise UsageError(f"{path}: {unknown('column', column, present)}")
+    if wanted is not None and (twice := _repeated(wanted)) is not None:
+        raise UsageError(f"{path}: column {twice!r} is named for two roles; each needs a column of its own")
+    used = present if wanted is None else [column for column in present if column in wanted]
+    if (twice := _repeated(used)) is not None:
+        raise UsageError(f"{path} has two columns called {twice!r}: rename or remove one")
 
     def place(row: int) -> str:
         return f"{path}, line {row + 2}" if kind == ".csv" else f"{path}, row {row + 1}"
 
     with _readable(path):
-        columns = None if wanted is None else list(wanted)
-        # every column of the header as text: a type is never guessed from the first rows
-        frame = (pl.read_csv(path, columns=columns, infer_schema=False, encoding="utf8") if kind == ".csv"
-                 else pl.read_parquet(path, columns=columns))
+        if kind == ".parquet":
+            frame = pl.read_parquet(path, columns=None if wanted is None else list(wanted))
+        else:
+            try:  # every column of the header as text: a type is never guessed from the first rows
+                frame = pl.read_csv(path, columns=list(used), infer_schema=False, encoding="utf8")
+            except pl.exceptions.PolarsError:
+                frame = read_slowly(path, present, used)
     if frame.is_empty():
         raise UsageError(f"{path} holds no rows")
     return frame, place
+
+
+def _repeated(names: Sequence[str]) -> str | None:
+    """The first of `names` that is there twice."""
+    return next((name for place, name in enumerate(names) if name in names[:place]), None)
 
 
 def header(path: Path) -> list[str]:
     """The names of the columns of a CSV or Parquet file. Raises UsageError when it cannot be read or is empty."""
     kind = _kind(path)
     with _readable(path):
-        try:
-            return (pl.read_csv(path, n_rows=0, infer_schema=False).columns if kind == ".csv"
-                    else list(pl.read_parquet_schema(path)))
-        except pl.exceptions.NoDataError:
-            raise UsageError(f"{path} is empty") from None
+        if kind == ".parquet":
+            with path.open("rb") as file:
+                return list(pl.read_parquet_schema(file))
+        # as it stands: polars renames a column that is there twice
+        with path.open(encoding="utf-8-sig", errors="replace", newline="") as stream:
+            names = next(filter(None, csv.reader(stream)), None)
+    if names is None:
+        raise UsageError(f"{path} is empty")
+    return names
 
 
 def _kind(path: Path) -> str:
     kind = path.suffix.lower()
-    if kind not in (".csv", ".parquet"):
+    if kind not in KINDS:
         raise UsageError(f"{path} is neither .csv nor .parquet")
     return kind
 
@@ -204,23 +237,32 @@ def _readable(path: Path) -> Iterator[None]:
     try:
         with fetch.reading(path):
             yield
-    except pl.exceptions.PolarsError as error:
-        kind = _kind(path)
-        raise (malformed(path) if kind == ".csv" else None) or UsageError(
-            f"{path} is not a readable {kind[1:]} file: {str(error).splitlines()[0]}") from error
+    except (pl.exceptions.PolarsError, csv.Error) as error:
+        raise UsageError(f"{path} is not a readable {_kind(path)[1:]} file: {str(error).splitlines()[0]}") from error
 
 
-def malformed(path: Path, delimiter: str = ",") -> UsageError | None:
-    """The first line that does not fit the header: slow, only ever run on a file that looks bad."""
+def read_slowly(path: Path, header: Sequence[str], wanted: Sequence[str], delimiter: str = ",") -> pl.DataFrame:
+    """The columns `wanted` of a file that polars cannot read, all text, where it is well-formed nevertheless.
+
+    A quote inside a field that does not begin with one stands for itself. Raises UsageError naming the line.
+    """
+    places = [header.index(name) for name in wanted]
+    rows = [[row[place] for place in places] for row in rows_of(path, delimiter)]
+    return pl.DataFrame(rows, schema=dict.fromkeys(wanted, pl.String), orient="row").with_columns(
+        pl.all().replace("", None))
+
+
+def rows_of(path: Path, delimiter: str) -> Iterator[list[str]]:
+    """The rows below the header. Raises UsageError for the first line that does not fit it."""
     try:
         with path.open(encoding="utf-8", newline="") as stream:
-            rows = csv.reader(stream, delimiter=delimiter)
-            width = len(next(rows))
+            rows = csv.reader(stream, delimiter=delimiter, strict=True)
+            width = len(next(filter(None, rows)))
             for row in rows:
                 if len(row) != width:
-                    return UsageError(f"{path}, line {rows.line_num}: {len(row)} fields where the header has {width}")
+                    raise UsageError(f"{path}, line {rows.line_num}: {len(row)} fields where the header has {width}")
+                yield row
+    except csv.Error as error:
+        raise UsageError(f"{path}, line {rows.line_num}: not readable ({error})") from error
     except UnicodeDecodeError as error:
-        return UsageError(f"{path} is not UTF-8 text ({error.reason} at byte {error.start:,})")
-    except (csv.Error, StopIteration) as error:
-        return UsageError(f"{path} is not readable CSV: {error}")
-    return None
+        raise UsageError(f"{path} is not UTF-8 text ({error.reason} at byte {error.start:,})") from error

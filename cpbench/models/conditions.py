@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from cpbench.data.dataset import Attribute
+from cpbench.data.dataset import FRESHNESS, POPULARITY, Attribute
 from cpbench.data.protocol import Split
 from cpbench.errors import UsageError, unknown
 from cpbench.models.base import Facts
@@ -16,7 +16,6 @@ from cpbench.models.base import Facts
 DAY = 86_400
 AGES = {"up to 7 days": 7 * DAY, "up to 30 days": 30 * DAY, "up to a year": 365 * DAY, "older": None}
 BANDS = ("head", "middle", "tail")
-FRESHNESS, POPULARITY = "freshness", "popularity"
 
 
 class Conditions(nn.Module):

@@ -79,7 +79,7 @@ def test_a_killed_download_is_continued(home: Path, mirror: Path) -> None:
     content = (mirror / NAME).read_bytes()
     with serving(Behaviour({NAME: content}, delay=0.3)) as web:
         first = start(home, "download", "ml-100k", "--from", web.url)
-        part = home / "raw" / "ml-100k" / ".ml-100k.zip.part"
+        part = home / "raw" / "ml-100k" / ".ml-100k.zip.new" / ".ml-100k.zip.part"
         while not (part.exists() and part.stat().st_size):
             time.sleep(0.02)
             assert first.poll() is None
@@ -193,9 +193,20 @@ def test_ones_own_data(home: Path, tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["datasets"][0]["counts"] == {"users": 2, "items": 2, "interactions": 3}
     assert "1 of 2 users have a single interaction; they are kept" in done.stderr
-    again = cpbench(home, "download", "mine", "--from", "elsewhere.csv", "--columns", COLUMNS)
-    assert "mine: already prepared" in again.stderr
     assert "'mine' is your own dataset" in refused(cpbench(home, "download", "mine"), 2)
+
+
+def test_prepared_already_by_this_command_or_by_another(home: Path, tmp_path: Path) -> None:
+    made = ["download", "mine", "--from", events(tmp_path), "--columns", COLUMNS]
+    assert cpbench(home, *made).returncode == 0
+    again = cpbench(home, *made)
+    assert again.returncode == 0
+    assert "mine: already prepared" in again.stderr
+    assert refused(cpbench(home, *made, "--k-core", "1"), 2) == (
+        "'mine' is prepared already, but otherwise (--k-core was 0, now 1): add --force to prepare it again, or "
+        "choose another name")
+    assert refused(cpbench(home, *made, "--items", "absent.csv"), 2).startswith("absent.csv cannot be read: ")
+    assert cpbench(home, *made, "--k-core", "1", "--force").returncode == 0
 
 
 @pytest.mark.parametrize(("arguments", "message"), [
@@ -204,14 +215,15 @@ def test_ones_own_data(home: Path, tmp_path: Path) -> None:
     (["mine", "--from", "EVENTS"], "for your own data add --columns user=...,item=...,time=..."),
     (["ml-1m", "--from", "EVENTS", "--columns", COLUMNS], "'ml-1m' is the name of a dataset that cpbench knows"),
     (["../mine", "--from", "EVENTS", "--columns", COLUMNS], "'../mine' cannot name a dataset"),
-    (["mine", "--columns", COLUMNS], "add --from FILE (.csv or .parquet)"),
+    (["mine", "--columns", COLUMNS], "(or in .inter, without --columns): add --from FILE"),
+    (["mine", "--from", ".", "--columns", COLUMNS], ". is a folder: your own interactions lie in a file that ends in"),
     (["--from", "EVENTS", "--columns", COLUMNS], "your own data need one name"),
     (["mine", "--from", "EVENTS", "--columns", "user=who,item=what"], "lacks time; a sequence needs an order"),
     (["mine", "--from", "EVENTS", "--columns", "user=who,item=wat,time=at"], "unknown column 'wat'; did you mean"),
     (["mine", "--from", "EVENTS", "--columns", COLUMNS, "--time-unit", "m"], "unknown time unit 'm'"),
     (["ml-1m", "--k-core", "5"], "--items, --time-unit and --k-core are for your own data"),
     (["ml-1m", "--frm", "x"], "No such option"),
-], ids=range(12))
+], ids=range(13))
 def test_bad_usage(home: Path, tmp_path: Path, arguments: list[str], message: str) -> None:
     path = events(tmp_path)
     assert message in refused(cpbench(home, "download", *(path if a == "EVENTS" else a for a in arguments)), 2)

@@ -44,6 +44,13 @@ def test_what_is_not_there(home: Path) -> None:
     assert "unknown dataset 'mime'; did you mean 'mine'" in refused(cpbench(home, "inspect", "mime"), 2)
 
 
+@pytest.mark.parametrize("name", ["x.txt", "x.pdf", "x"])
+def test_a_figure_that_is_called_something_else(home: Path, tmp_path: Path, name: str) -> None:
+    done = cpbench(home, "inspect", "mine", "--figure", tmp_path / name)
+    assert refused(done, 2) == f"--figure {tmp_path / name}: what is written is a PNG, so let the name end in .png"
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_a_figure_that_cannot_be_written(home: Path, tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     done = cpbench(home, "inspect", "mine", "--figure", str(tmp_path / "file" / "x.png"))

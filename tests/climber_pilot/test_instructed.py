@@ -11,10 +11,9 @@ from cpbench.climber_pilot.conditioning import METHODS, Asked
 from cpbench.climber_pilot.instructed import InstructedPilot, InstructedPilotConfig
 from cpbench.climber_pilot.model import ClimberPilot, ClimberPilotConfig
 from cpbench.climber_pilot.time_mask import visible_counts
-from cpbench.data.dataset import Attribute
+from cpbench.data.dataset import POPULARITY, Attribute
 from cpbench.errors import UsageError
 from cpbench.models.base import Facts, Histories, Sequences
-from cpbench.models.conditions import POPULARITY
 from cpbench.models.conformance import check
 from cpbench.training.loop import seed_everything
 from tests.climber_pilot.instructed_slowly import answer_slowly, loss_slowly, one_row, states_slowly

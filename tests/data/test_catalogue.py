@@ -66,6 +66,19 @@ def test_damaged_prepared_data_say_how_to_mend_them(damaged: str) -> None:
     (catalogue.prepared_folder("ml-100k") / damaged).write_bytes(b"PAR1 nonsense")
     with pytest.raises(UsageError, match="cpbench download ml-100k --force"):
         catalogue.load("ml-100k")
+    keep("mine")
+    (catalogue.prepared_folder("mine") / damaged).write_bytes(b"PAR1 nonsense")
+    with pytest.raises(UsageError, match=r"its own `cpbench download mine --from FILE \.\.\. --force`"):
+        catalogue.load("mine")
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{}", '"text"', '{"name": '])
+def test_a_manifest_that_is_none(text: str) -> None:
+    keep("mine")
+    (catalogue.prepared_folder("mine") / "manifest.json").write_text(text)
+    for read in (catalogue.load, catalogue.manifest, catalogue.exclude_seen_default):
+        with pytest.raises(UsageError, match=r"manifest\.json cannot be read .*download mine --from FILE"):
+            read("mine")
 
 
 def test_signals_survive(tmp_path: Path) -> None:

@@ -150,12 +150,20 @@ def test_a_truncated_archive_is_refused_and_removed(mirror: Path, cache: Path) -
     assert files_under(cache) == []
 
 
-def test_a_failed_repeat_leaves_the_prepared_data(mirror: Path) -> None:
-    before = download(SMALL, Listening(), str(mirror)).manifest["fingerprint"]
-    ml_1m(mirror / "ml-1m" / "ml-1m.zip", RATINGS[:-1], MOVIES)
-    with pytest.raises(UsageError, match="wrong counts"):
+@pytest.mark.parametrize(("bad", "message"), [
+    ("counts", r"wrong counts"), ("text", r"ml-1m\.zip is truncated or damaged"), ("half", r"truncated or damaged"),
+])
+def test_a_failed_repeat_leaves_what_was_there(mirror: Path, cache: Path, bad: str, message: str) -> None:
+    download(SMALL, Listening(), str(mirror))
+    before = {name: (cache / name).read_bytes() for name in files_under(cache)}
+    archive = mirror / "ml-1m" / "ml-1m.zip"
+    ml_1m(archive, RATINGS[:-1], MOVIES)
+    if bad != "counts":
+        archive.write_bytes(b"no archive" if bad == "text" else archive.read_bytes()[:300])
+    with pytest.raises(UsageError, match=message):
         download(SMALL, Listening(), str(mirror), force=True)
-    assert catalogue.load("ml-1m").fingerprint == before
+    assert {name: (cache / name).read_bytes() for name in files_under(cache)} == before
+    assert sorted(path.name for path in (cache / "raw" / "ml-1m").iterdir()) == ["ml-1m.zip", "ml-1m.zip.source.json"]
 
 
 def test_an_unknown_checksum_is_recorded_and_then_pinned(mirror: Path) -> None:
@@ -204,6 +212,18 @@ def test_a_missing_optional_file_is_a_warning(tmp_path: Path) -> None:
                                   "so the items have no category, brand"]
     assert outcome.manifest["attributes"] == []
     assert [entry["role"] for entry in outcome.manifest["sources"]] == ["reviews"]
+
+
+def test_a_bad_file_costs_no_other_one(tmp_path: Path, cache: Path) -> None:
+    beauty_reviews(tmp_path)
+    download(BEAUTY, Listening(), str(tmp_path))
+    (catalogue.prepared_folder("amazon-beauty") / "manifest.json").unlink()
+    (tmp_path / "amazon-2014" / "meta_Beauty.json.gz").write_bytes(b"no archive")
+    with pytest.raises(UsageError, match=r"meta_Beauty\.json\.gz is truncated or damaged .*reviews_Beauty_5\.json\.gz "
+                                         "is of an earlier download: --force fetches it again"):
+        download(BEAUTY, Listening(), str(tmp_path))
+    assert [name for name in files_under(cache) if name.startswith("raw")] == [
+        f"raw/amazon-2014/reviews_Beauty_5.json.gz{kind}" for kind in ("", ".source.json")]
 
 
 def test_an_optional_file_that_the_server_lacks_is_a_warning(tmp_path: Path) -> None:

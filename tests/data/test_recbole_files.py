@@ -66,6 +66,13 @@ def test_a_round_trip(tmp_path: Path) -> None:
     assert third.fingerprint == second.fingerprint
 
 
+def test_a_quote_inside_a_field_is_a_letter(tmp_path: Path) -> None:
+    """As in RecBole, whose reader unquotes a field that begins with a quote and takes any other as it stands."""
+    inter = 'user_id:token\titem_id:token\ttimestamp:float\n5"\tx\t1\n5"\t"1 ""y\t"\t2\nb"c"\tx\t3\n'
+    dataset = prepare_atomic("mine", written(tmp_path, inter))
+    assert sequences(dataset) == {'5"': [("x", 1), ('1 "y\t', 2)], 'b"c"': [("x", 3)]}
+
+
 def test_what_is_there_is_not_overwritten_unasked(tmp_path: Path) -> None:
     export(awkward(), tmp_path)
     (tmp_path / "awkward.inter").write_text("mine")
@@ -91,6 +98,10 @@ def test_what_is_there_is_not_overwritten_unasked(tmp_path: Path) -> None:
     ("user_id:token\tuser_id:token\titem_id:token\ttimestamp:float\n", "names the column user_id twice"),
     (INTER + "bob\tx\n", r"line 6: 2 fields where the header has 4"),
     (INTER + "bob\tx\t1\t2\t3\n", r"line 6: 5 fields where the header has 4"),
+    (INTER + 'b"b\tx\t1\n', r"line 6: 3 fields where the header has 4"),
+    (INTER + 'b"b\t\t1\t2\n', r"line 6: item_id is missing"),
+    (INTER + 'bob\t"x"y\t1\t2\n', r"line 6: not readable \(.*expected after"),
+    (INTER + 'bob\t"x\t1\t2\n', r"line 6: not readable \(unexpected end of data\)"),
     (INTER + "bob\t\t1\t2\n", r"line 6: item_id is missing"),
     (INTER + "bob\tx\t1\t\n", r"line 6: timestamp is missing"),
     (INTER + "bob\tx\t1\tsoon\n", r"line 6: timestamp is 'soon', not a number"),
@@ -104,8 +115,9 @@ def test_bad_interactions(tmp_path: Path, inter: str, sentence: str) -> None:
 @pytest.mark.parametrize(("item", "sentence"), [
     ("", r"shop\.item is empty"),
     ("title:token_seq\nx\n", r"has no column item_id:token \(it has title:token_seq\)"),
-    ("item_id:token\tclass:token_seq\nx\ta\nx\tb\n", r"line 2: item 'x' occurs more than once"),
+    ("item_id:token\tclass:token_seq\nx\ta\nx\tb\n", r"line 3: item 'x' occurs more than once"),
     ("item_id:token\tclass:token_seq\nx\ta\nz\n", r"line 3: 1 fields where the header has 2"),
+    ("item_id:token\tpopularity:token\nx\thigh\n", r"shop\.item: rename the column 'popularity'"),
     ("item_id:token\tclass:words\nx\ta\n", "'class:words' in the header is not NAME:TYPE"),
     ("item_id:token\tclass:token_seq\n1\ta\n", "describes none of the items"),
 ])

@@ -69,6 +69,16 @@ def test_files_that_are_no_tables(tmp_path: Path) -> None:
         read_recommendations(tmp_path / "nested.parquet")
 
 
+def test_a_column_that_is_there_twice(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"lists\.csv has two columns called 'user'"):
+        read_recommendations(written(tmp_path, "user,item,score,user\nu,a,1,v\n"))
+
+
+def test_a_column_for_two_roles(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"lists\.csv: column 'user' is named for two roles"):
+        read_recommendations(written(tmp_path, "user,item,score\nu,a,1\n"), {"item": "user"})
+
+
 def test_columns() -> None:
     assert parse_roles_of_lists("user=uid, score=s") == {"user": "uid", "score": "s"}
     with pytest.raises(UsageError, match="names both a score and a rank: lists are ordered by one of them"):

@@ -44,6 +44,12 @@ def test_nanoseconds_lose_nothing() -> None:
                             "milliseconds: add --time-unit ms"),
     ([AT * 10**9], "ms", "f, row 0: at is 1700000000000000000, which is no time in milliseconds; the times look like "
                          "nanoseconds: add --time-unit ns"),
+    ([AT, AT + 5], "ms", "f, row 0: at is 1700000000, which in milliseconds is a day of early 1970; the times look "
+                         "like seconds: use --time-unit s"),
+    ([AT * 1000], "us", "f, row 0: at is 1700000000000, which in microseconds is a day of early 1970; the times look "
+                        "like milliseconds: use --time-unit ms"),
+    ([float(AT)], "ns", "f, row 0: at is 1700000000.0, which in nanoseconds is a day of early 1970; the times look "
+                        "like seconds: use --time-unit s"),
     (["1", "soon"], "s", "f, row 1: at is 'soon', not a number"),
     (["yesterday"], "s", "f, row 0: at is 'yesterday', neither a number nor an ISO date and time"),
     ([1.0, float("nan")], "s", "f, row 1: at is nan, not a time"),
@@ -55,6 +61,14 @@ def test_what_is_no_time(values: list, unit: str, message: str) -> None:
     with pytest.raises(UsageError) as caught:
         converted(values, unit)
     assert str(caught.value) == message
+
+
+@pytest.mark.parametrize(("values", "unit", "expected"), [
+    ([0, 5], "s", [0, 5]), ([AT * 1000, 5000], "ms", [AT, 5]), ([1000, AT], "ms", [1, AT // 1000]),
+    ([0, 86_400_000 * 6], "ms", [0, 86_400 * 6]),
+])
+def test_small_times_that_may_be_meant(values: list, unit: str, expected: list) -> None:
+    assert converted(values, unit) == expected
 
 
 def test_a_mixture_of_dates_and_words() -> None:

@@ -46,6 +46,11 @@ def test_quoted_csv(tmp_path: Path) -> None:
     assert sequences(prepare_own("mine", path, ROLES)) == {'Ann, the "first"': [("line\nbreak", 5)]}
 
 
+def test_a_quote_inside_a_field_is_a_letter(tmp_path: Path) -> None:
+    path = written(tmp_path, 'who,note,note,what,at\na"b,,,x,5\nc"d,,,y,6\ne,,,z,7\n')
+    assert sequences(prepare_own("mine", path, ROLES)) == {'a"b': [("x", 5)], 'c"d': [("y", 6)], "e": [("z", 7)]}
+
+
 def test_ids_stay_as_they_are_written(tmp_path: Path) -> None:
     path = written(tmp_path, "who,what,at\n007,1e3,5\n7,1000,6\n")
     assert sequences(prepare_own("mine", path, ROLES)) == {"007": [("1e3", 5)], "7": [("1000", 6)]}
@@ -108,7 +113,9 @@ def test_items_of_parquet(tmp_path: Path) -> None:
     ("", "is empty"),
     ("who,what,at\n", "holds no rows"),
     ("who,item,at\na,x,1\n", "events.csv: unknown column 'what'; did you mean 'at' or 'who'?"),
+    ("who,what,at,who\na,x,1,b\n", "events.csv has two columns called 'who': rename or remove one"),
     ("who,what,at\na,x,1\n,x,2\n", "events.csv, line 3: who is missing"),
+    ("who,what,at\na,x,1\nb\0,x,2\n", "events.csv, line 3: who holds a NUL byte, which no text does"),
     ("who,what,at\na,,1\n", "events.csv, line 2: what is missing"),
     ("who,what,at\na,x,1\na,x,\n", "events.csv, line 3: at is missing"),
     ("who,what,at\na,x,-5\n", "events.csv, line 2: at is negative"),
@@ -127,10 +134,20 @@ def test_a_wrong_column_is_answered_with_the_nearest(tmp_path: Path) -> None:
         prepare_own("mine", written(tmp_path, CSV), {**ROLES, "item": "wat"})
 
 
+def test_a_column_for_two_roles(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"events\.csv: column 'who' is named for two roles; each needs a column of "):
+        prepare_own("mine", written(tmp_path, CSV), {**ROLES, "item": "who"})
+
+
 def test_bytes_that_are_no_text(tmp_path: Path) -> None:
     (tmp_path / "events.csv").write_bytes(b"who,what,at\n\xff\xfe,x,1\n")
     with pytest.raises(UsageError, match=r"events\.csv is not UTF-8 text"):
         prepare_own("mine", tmp_path / "events.csv", ROLES)
+
+
+def test_the_header_as_it_stands(tmp_path: Path) -> None:
+    text = '\ufeffwho,"what",at,note,note,who_duplicated_0\n'  # what is not asked for may be there twice
+    assert sequences(prepare_own("mine", written(tmp_path, f"{text}ann,x,5,,,bob\n"), ROLES)) == {"ann": [("x", 5)]}
 
 
 def test_a_parquet_that_is_none(tmp_path: Path) -> None:
@@ -145,19 +162,26 @@ def test_parquet_rows_are_counted_from_one(tmp_path: Path) -> None:
 
 
 def test_another_kind_of_file(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match=r"events\.xlsx is neither \.csv nor \.parquet"):
+    with pytest.raises(UsageError, match=r"events\.xlsx has another ending: your own interactions lie in a file that "
+                                         r"ends in \.csv or \.parquet \(or in \.inter, without --columns\)"):
         prepare_own("mine", written(tmp_path, CSV, "events.xlsx"), ROLES)
+    with pytest.raises(UsageError, match=r"items\.xlsx is neither \.csv nor \.parquet"):
+        prepare_own("mine", written(tmp_path, CSV), ROLES, written(tmp_path, CSV, "items.xlsx"))
 
 
 def test_an_absent_file(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match=r"absent\.csv cannot be read: No such file"):
-        prepare_own("mine", tmp_path / "absent.csv", ROLES)
+    for name in ("absent.csv", "absent.parquet"):
+        with pytest.raises(UsageError, match=rf"{name} cannot be read: No such file or directory$"):
+            prepare_own("mine", tmp_path / name, ROLES)
 
 
 @pytest.mark.parametrize(("text", "message"), [
+    ("id,genre,genre\nx,a,b\n", "items.csv has two columns called 'genre': rename or remove one"),
     ("title\nX\n", "has no column 'id' (it has title)"),
     ("id\nx\n\"\"\n", "line 3: id is missing"),
-    ("id,title\nx,A\nx,B\n", "item 'x' occurs more than once"),
+    ("id,title\nx,A\nx,B\n", "line 3: item 'x' occurs more than once"),
+    ("id,popularity\nx,1\n", "items.csv: rename the column 'popularity', for `--condition popularity` is what cpb"),
+    ("id,freshness\nx,1\n", "items.csv: rename the column 'freshness'"),
     ("id\n1\n", "describes none of the items"),
 ])
 def test_bad_items(tmp_path: Path, text: str, message: str) -> None:
