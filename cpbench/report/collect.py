@@ -1,4 +1,4 @@
-"""Finds RunRecords on disk. Unreadable ones are named and left out; nothing else is ever read."""
+"""Finds RunRecords on disk. Those that are unreadable or impossible are named and left out; nothing else is read."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -6,7 +6,7 @@ from pathlib import Path
 from cpbench.data import catalogue
 from cpbench.errors import CpbenchError, UsageError, unknown
 from cpbench.report.evidence import Run
-from cpbench.report.record import FILE_NAME, ORACLE, load_record
+from cpbench.report.record import FILE_NAME, ORACLE, impossible, load_record
 
 
 def collect(results: Path, datasets: Sequence[str] = ()) -> tuple[list[Run], list[str]]:
@@ -19,11 +19,16 @@ def collect(results: Path, datasets: Sequence[str] = ()) -> tuple[list[Run], lis
         if any(part.startswith(".") for part in path.relative_to(results).parts):
             continue  # half-made by a process that was killed
         try:
-            runs.append(Run(load_record(path.parent), path.parent))
+            record = load_record(path.parent)
         except CpbenchError as error:
             warnings.append(f"left out: {error}")
+            continue
+        if wrong := impossible(record):
+            warnings.append(f"left out: {path.parent}: {wrong[0]}; see `cpbench verify {path.parent}`")
+        else:
+            runs.append(Run(record, path.parent))
     if not runs:
-        unreadable = f" ({len(warnings)} unreadable: {warnings[0]})" if warnings else ""
+        unreadable = f" ({len(warnings)} {warnings[0]})" if warnings else ""
         raise UsageError(f"no run record in {results}{unreadable}; make one with "
                          "`cpbench run --model popularity,sasrec,climber-pilot`")
     present = {run.record.dataset for run in runs}

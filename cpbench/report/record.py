@@ -23,6 +23,8 @@ EXTERNAL = "external"
 """The recipe, and the name of the run, of lists that another system made (`cpbench eval`)."""
 CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 """Characters that would steer a terminal instead of being shown; no record that cpbench writes has one."""
+UNBOUNDED = "novelty@"
+"""What the only metrics begin with that may be above 1."""
 
 
 class Frozen(BaseModel):
@@ -138,6 +140,15 @@ def learned_since(records: Sequence[RunRecord]) -> set[str]:
         if len(aware) < len(records) and len(values) == 1 and at_default:
             learned.add(key)
     return learned
+
+
+def impossible(record: RunRecord) -> list[str]:
+    """The metrics of `record`, of validation and stages, too, that no ranking can have, in sentences."""
+    claims = [("", record.metrics.test), ("validation ", record.metrics.valid)]
+    claims += [(f"{stage.name}, {how}: ", metrics) for stage in record.stages for how, metrics in stage.metrics.items()]
+    return [f"{label}{name} is {value} in the record, which no ranking can have" for label, metrics in claims
+            for name, value in metrics.items()
+            if value is not None and (value < 0 or (value > 1 and not name.startswith(UNBOUNDED)))]
 
 
 def load_record(folder: Path) -> RunRecord:

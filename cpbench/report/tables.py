@@ -7,9 +7,10 @@ repeat a paper stand apart from those that were tuned: a table must not set an u
 import json
 import math
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Container, Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from pathlib import Path
 from statistics import fmean, stdev
 from typing import Any
 
@@ -181,6 +182,12 @@ def _by_kind_of_recipe(runs: list[Run]) -> dict[str, list[Run]]:
     if not paper:
         return {"tuned": runs}
     return {**({"tuned": neither + tuned} if tuned else {}), "paper": neither + paper}
+
+
+def without(table: ComparisonTable, folders: Container[Path]) -> ComparisonTable | None:
+    """`table` less the runs in `folders`; None where none is left."""
+    left = [run for row in table.all_rows for run in row.runs if run.folder not in folders]
+    return _table(left, table.recipes)[0] if left else None
 
 
 def cutoff(metric: str) -> int:

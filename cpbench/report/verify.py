@@ -1,5 +1,6 @@
 """Recomputes a record's metrics from the ranks beside it: what is printed must follow from what was measured."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ from cpbench.data.fetch import checksum
 from cpbench.errors import CpbenchError, UsageError
 from cpbench.evaluation.metrics import accuracy, horizon
 from cpbench.report.evidence import RANKS, read_ranks
-from cpbench.report.record import FILE_NAME, ORACLE, RunRecord, load_record
+from cpbench.report.record import FILE_NAME, ORACLE, RunRecord, impossible, load_record
 
 TOLERANCE = 1e-9
 
@@ -48,6 +49,7 @@ def verify(folder: Path) -> Verdict:
     except CpbenchError as error:
         verdict.problems.append(str(error))
         return verdict
+    verdict.problems += impossible(record)
     if record.model == ORACLE:
         verdict.remarks.append("a ceiling, computed from the simulator's truth: it has no ranks")
         return verdict
@@ -65,6 +67,13 @@ def verify(folder: Path) -> Verdict:
     if not verdict.recomputed:
         verdict.problems.append("no metric of the record could be recomputed")
     return verdict
+
+
+def contradictions(claimed: Mapping[str, float | None], found: Mapping[str, float]) -> list[str]:
+    """The metrics of a record that are not those `found` in its ranks, in sentences."""
+    # NaN is not close to anything
+    return [f"{name} is {value} in the record, {found[name]:.6f} by the ranks" for name, value in claimed.items()
+            if name in found and (value is None or not abs(value - found[name]) <= TOLERANCE)]
 
 
 def _check_files(verdict: Verdict, record: RunRecord) -> None:
@@ -101,12 +110,9 @@ def _compare(verdict: Verdict, record: RunRecord, table: pl.DataFrame) -> None:
         found = accuracy(ranks[:, 0], None if beam is None else int(beam))
         if len(columns) > 1:
             found |= horizon(ranks)
-        for name in found.keys() & claimed.keys():
-            value = claimed[name]
-            if value is None or not abs(value - found[name]) <= TOLERANCE:  # NaN is not close to anything
-                verdict.problems.append(f"{label}{name} is {value} in the record, {found[name]:.6f} by the ranks")
-            else:
-                verdict.recomputed += 1
+        wrong = contradictions(claimed, found)
+        verdict.problems += [f"{label}{each}" for each in wrong]
+        verdict.recomputed += len(found.keys() & claimed.keys()) - len(wrong)
         if unsupported := sorted(name for name in claimed if name.startswith(("HR@", "NDCG@", "MRR"))
                                  and name not in found and ("/" not in name or "/step " in name)):
             verdict.problems.append(f"{label}no rank supports {unsupported[0]}")

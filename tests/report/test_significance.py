@@ -6,7 +6,8 @@ import numpy as np
 import polars as pl
 import pytest
 
-from cpbench.errors import UsageError
+from cpbench.errors import CpbenchError, UsageError
+from cpbench.evaluation.metrics import accuracy
 from cpbench.report.caption import caption
 from cpbench.report.evidence import Run
 from cpbench.report.grid import grid
@@ -149,12 +150,39 @@ def test_intervals_are_explained_and_the_missing_reference_is_told(runs, tmp_pat
 
 
 def test_one_user_proves_nothing(runs):
+    alone = []
     for run in runs:
         path = run.folder / "ranks.parquet"
-        pl.read_parquet(path).filter(pl.col("user") == 0).write_parquet(path)
-    (table,), warnings = with_statistics(comparison_tables(runs)[0])
+        table = pl.read_parquet(path).filter(pl.col("user") == 0)
+        table.write_parquet(path)
+        metrics = {"test": accuracy(table["rank"].to_numpy())}
+        alone.append(Run(record(run.record.model, run.record.seed, metrics=metrics), run.folder))
+    (table,), warnings = with_statistics(comparison_tables(alone)[0])
     assert warnings == [] and not any(row.differences for row in table.rows)
     assert not any(row.metrics["HR@10"].interval for row in table.rows)
+
+
+def test_a_run_that_its_own_ranks_contradict_is_left_out_and_named(runs, tmp_path):
+    path = runs[0].folder / "ranks.parquet"
+    pl.read_parquet(path).with_columns(rank=pl.lit(1.0)).write_parquet(path)
+    edited = runs[-1].record.metrics.model_copy(update={"test": {**runs[-1].record.metrics.test, "HR@20": 0.9}})
+    runs[-1] = Run(runs[-1].record.model_copy(update={"metrics": edited}), runs[-1].folder)
+    (table,), warnings = with_statistics(comparison_tables(runs)[0])
+    assert {row.model: row.seeds for row in table.rows} == {"sasrec": [2, 3], "gru4rec": [1, 2, 3], "ease": [1]}
+    assert [row.metrics["HR@10"].mean for row in table.rows] == [
+        row.metrics["HR@10"].mean for row in comparison_tables(runs[1:-1])[0][0].rows]
+    assert all(row.metrics["HR@10"].interval for row in table.rows) and all(row.differences for row in table.rows[1:])
+    assert len(warnings) == 2
+    assert "HR@10 is " in warnings[0] and "in the record, 1.000000 by the ranks" in warnings[0]
+    assert f"see `cpbench verify {runs[0].folder}`" in warnings[0]
+    assert f"left out: {runs[-1].folder}: HR@20 is 0.9 in the record, " in warnings[1]
+    other = kept(tmp_path, "pinrec", 1, 0.4, dataset="other")
+    pl.read_parquet(other.folder / "ranks.parquet").with_columns(rank=pl.lit(7.0)).write_parquet(
+        other.folder / "ranks.parquet")
+    found, _ = with_statistics(comparison_tables([*runs, other])[0])
+    assert [each.dataset for each in found] == ["tiny"]
+    with pytest.raises(CpbenchError, match=r"no run is left to report: left out: .*pinrec"):
+        with_statistics(comparison_tables([other])[0])
 
 
 def test_a_thousand_runs_of_one_table_are_read_without_a_warning(tmp_path):

@@ -6,6 +6,7 @@ from cpbench.report.caption import caption, describe
 from cpbench.report.collect import collect
 from cpbench.report.grid import grid, title
 from cpbench.report.tables import comparison_tables
+from cpbench.report.verify import verify
 from tests.report.records import record, runs, store
 
 
@@ -132,6 +133,20 @@ def test_collecting_names_what_it_leaves_out(tmp_path, monkeypatch):
         collect(results, ["tinny"])
     with pytest.raises(UsageError, match=r"no run on ml-1m is recorded in .*, only on tiny; make one with"):
         collect(results, ["ml-1m"])
+
+
+@pytest.mark.parametrize(("part", "name", "value"), [
+    ("test", "HR@10", -1.0), ("test", "NDCG@10", 1.5), ("test", "coverage@10", 7.0), ("test", "HR@10/low", 2.0),
+    ("test", "novelty@10", -0.5), ("valid", "MRR", 1.01)])
+def test_a_metric_that_no_ranking_can_have_leaves_the_run_out(tmp_path, part, name, value):
+    honest = record("ease", metrics={"valid": {"MRR": 1.0}, "test": {"HR@10": 0.0, "novelty@10": 12.5}})
+    metrics = honest.metrics.model_dump()
+    store(tmp_path, honest)
+    folder = store(tmp_path, record("sasrec", metrics={**metrics, part: {**metrics[part], name: value}}))
+    found, (warning,) = collect(tmp_path)
+    assert [each.record.model for each in found] == ["ease"]
+    assert f"{name} is {value} in the record, which no ranking can have; see `cpbench verify {folder}`" in warning
+    assert any("which no ranking can have" in each for each in verify(folder).problems)
 
 
 def test_a_model_that_generates_is_said_to_be_ranked_by_its_beam():
