@@ -58,8 +58,8 @@ def with_statistics(tables: Sequence[ComparisonTable], reference: str | None = N
         warnings.append(f"rows without statistics: {_first_of(missing)}")
     lacking = [table for table in found if table.rows and table.reference is None]
     if reference is not None and lacking:
-        warnings.append(f"{reference} has no row with ranks in {len(lacking)} of {len(found)} tables: nothing is "
-                        "compared there")
+        warnings.append(f"{reference} has no row with ranks and {' or '.join(METRICS)} in {len(lacking)} of "
+                        f"{len(found)} tables: nothing is compared there")
     return found, warnings
 
 
@@ -81,7 +81,8 @@ def _stacked(ranks: Sequence[np.ndarray | None]) -> np.ndarray | None:
 
 
 def _reference(table: ComparisonTable, measured: Sequence[np.ndarray | None], wanted: str | None) -> Row | None:
-    usable = [row for row, ranks in zip(table.rows, measured, strict=True) if ranks is not None]
+    usable = [row for row, ranks in zip(table.rows, measured, strict=True)
+              if ranks is not None and any(name in row.metrics for name in METRICS)]
     if wanted is None:
         return usable[0] if usable else None
     fitting = [row for row in usable if wanted in (row.model, row.label)]

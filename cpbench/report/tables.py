@@ -7,7 +7,7 @@ repeat a paper stand apart from those that were tuned: a table must not set an u
 import json
 import math
 from collections import defaultdict
-from collections.abc import Container, Iterable, Sequence
+from collections.abc import Collection, Container, Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -24,6 +24,8 @@ from cpbench.report.statistics import Comparison
 SORTED_BY = "NDCG@10"
 SHOWN = ("HR@5", "HR@10", "HR@20", "HR@50", "NDCG@10", "MRR", "CC@10", "CC@50")
 """The metrics of a printed table; CSV and JSON hold them all."""
+SHORTEST = "HR@1"
+"""Shown of a row that has none of them: of lists of fewer than five items."""
 AS_PUBLISHED = ("paper", "large")
 """Recipes with the settings of a paper or its code."""
 PROCESSOR = "cpu"
@@ -129,8 +131,9 @@ class ComparisonTable:
     @property
     def columns(self) -> list[str]:
         """The metrics worth a column: those that some row has, at cut-offs below the size of the catalogue."""
-        present = {name for row in self.all_rows for name in row.metrics}
-        return [name for name in SHOWN if name in present and cutoff(name) < self.counts.get("items", 0)]
+        present = {name for row in self.all_rows for name in shown(row.metrics)}
+        return [name for name in (SHORTEST, *SHOWN)
+                if name in present and cutoff(name) < self.counts.get("items", 0)]
 
     @property
     def meaningless(self) -> list[str]:
@@ -188,6 +191,11 @@ def without(table: ComparisonTable, folders: Container[Path]) -> ComparisonTable
     """`table` less the runs in `folders`; None where none is left."""
     left = [run for row in table.all_rows for run in row.runs if run.folder not in folders]
     return _table(left, table.recipes)[0] if left else None
+
+
+def shown(metrics: Collection[str]) -> list[str]:
+    """Those of `metrics` that a printed table has."""
+    return [name for name in SHOWN if name in metrics] or [name for name in (SHORTEST,) if name in metrics]
 
 
 def cutoff(metric: str) -> int:

@@ -144,9 +144,21 @@ def test_the_row_with_strange_ranks_is_named_and_not_the_others(runs, change, se
 def test_intervals_are_explained_and_the_missing_reference_is_told(runs, tmp_path):
     other = kept(tmp_path, "pinrec", 1, 0.4, dataset="other")
     tables, (warning,) = with_statistics(comparison_tables([*runs, other])[0], "ease")
-    assert warning == "ease has no row with ranks in 1 of 2 tables: nothing is compared there"
+    assert warning == ("ease has no row with ranks and HR@10 or NDCG@10 in 1 of 2 tables: nothing is compared "
+                       "there")
     without = next(table for table in tables if table.dataset == "other")
     assert without.reference is None and any("95 % bootstrap interval" in line for line in caption(without))
+
+
+def test_a_reference_of_lists_too_short_to_be_compared_is_told(runs, tmp_path):
+    ones = kept(tmp_path, "ones", 1, 0.4)
+    short = record("ones", notes={"events": float(EVENTS), "beam": 1.0},
+                   metrics={"test": {"HR@1": ones.record.metrics.test["HR@10"]}})
+    (table,), (warning,) = with_statistics(comparison_tables([*runs, Run(short, ones.folder)])[0], "ones")
+    assert "ones has no row with ranks and HR@10 or NDCG@10 in 1 of 1 tables" in warning and table.reference is None
+    assert table.columns == ["HR@1", "HR@10", "NDCG@10"]  # else a row without any figure
+    (alone,), _ = with_statistics(comparison_tables([Run(short, ones.folder)])[0])
+    assert alone.columns == ["HR@1"] and alone.reference is None
 
 
 def test_one_user_proves_nothing(runs):
