@@ -35,17 +35,14 @@ def command(
     from rich.table import Table
 
     from cpbench.cli.console import Output
-    from cpbench.errors import UsageError
-    from cpbench.report.record import FILE_NAME
+    from cpbench.report.collect import no_record
+    from cpbench.report.record import named_run
     from cpbench.report.verify import run_folders, verify
 
     output = Output(as_json, quiet)
-    if run is not None and not (run / FILE_NAME).is_file():
-        raise UsageError(f"{run} is not the folder of a run: it holds no {FILE_NAME}")
-    folders = [run] if run is not None else run_folders(results)
+    folders = [named_run(run)] if run is not None else run_folders(results)
     if not folders:
-        raise UsageError(f"no run record in {results}; make one with "
-                         "`cpbench run --model popularity,sasrec,climber-pilot`")
+        raise no_record(results)
     verdicts = [verify(folder) for folder in folders]
     bad = [verdict for verdict in verdicts if verdict.problems]
     table = Table("run", "what is wrong", "what is to be known")

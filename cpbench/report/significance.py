@@ -35,9 +35,9 @@ def with_statistics(tables: Sequence[ComparisonTable], reference: str | None = N
     `reference` is a model (its tuned row, where it has several) or a row's label; without it, every table's best row.
     Raises UsageError when no table has it, and CpbenchError when no run is left.
     """
-    labels = {name for table in tables for row in table.rows for name in (row.model, row.label)}
-    if reference is not None and reference not in labels:
-        raise unknown("reference model", reference, labels)
+    rows = [row for table in tables for row in table.rows]
+    if reference is not None and not any(reference in (row.model, row.label) for row in rows):
+        raise unknown("reference model", reference, {row.model for row in rows})
     found, missing, contradicted = [], list[str](), dict[Path, str]()
     for table in tables:
         runs = [run for row in table.rows for run in row.runs]

@@ -15,7 +15,6 @@ from statistics import fmean, stdev
 from typing import Any
 
 from cpbench.data.protocol import Protocol
-from cpbench.report.caption import describe
 from cpbench.report.evidence import Run
 from cpbench.report.published import Published, published_for
 from cpbench.report.record import EXTERNAL, ORACLE, RunRecord, learned_since
@@ -269,15 +268,17 @@ def _plain(value: Any) -> str:
 
 
 def _warnings(tables: Sequence[ComparisonTable]) -> list[str]:
-    lines = []
+    lines, several = [], []
     for dataset in dict.fromkeys(table.dataset for table in tables):
         own = [table for table in tables if table.dataset == dataset]
         prints = dict.fromkeys(table.fingerprint for table in own)
         if len(prints) > 1:
             lines.append(f"the records on {dataset} come from {len(prints)} versions of the data (fingerprints "
                          f"{', '.join(prints)}): they do not compare and stand in separate tables")
-        protocols = dict.fromkeys(describe(table.protocol) for table in own)
+        protocols = {table.protocol.model_dump_json() for table in own}
         if len(protocols) > 1:
-            lines.append(f"the records on {dataset} come from {len(protocols)} protocols ({'; '.join(protocols)}): "
-                         "they do not compare and stand in separate tables")
+            several.append(f"{len(protocols)} on {dataset}")
+    if several:
+        lines.append(f"several protocols ({', '.join(several)}): their records do not compare and stand in separate "
+                     "tables")
     return lines

@@ -36,9 +36,15 @@ def test_every_format(tmp_path, results):
     (("--dataset", "ml-1m"), "no run on ml-1m is recorded in results, only on tiny"),
     (("--format", "markdwon"), "unknown format 'markdwon'; did you mean 'markdown'?"),
     (("--json", "--format", "csv"), "--json and --format csv contradict each other"),
-    (("--results", "nowhere"), "no run record in nowhere; make one with `cpbench run"),
+    (("--results", "nowhere"), "no run record in nowhere, which does not exist; make one with "
+     "`cpbench run --model popularity,sasrec,climber-pilot --results nowhere`"),
+    (("--results", "results/tiny/file"), "results/tiny/file is no folder: give that of the run records"),
+    (("--dataset", ""), "--dataset '' names nothing: give a name, or leave --dataset out"),
+    (("--model", ","), "--model ',' names nothing"),
+    (("--out", ""), "--out '' names nothing"),
 ])
 def test_bad_usage_is_one_sentence_and_status_2(tmp_path, results, arguments, sentence):
+    (results / "tiny" / "file").write_text("")
     done = cpbench(tmp_path, "report", *arguments)
     assert done.returncode == 2 and done.stdout == ""
     assert done.stderr.count("\n") == 1 and sentence in done.stderr

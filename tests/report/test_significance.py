@@ -51,8 +51,10 @@ def test_every_row_is_compared_with_the_best_or_with_the_one_named(runs):
     found = {row.model: row.differences for row in table.rows}
     assert found["ease"] == {} and found["sasrec"]["HR@10"].mean == pytest.approx(0.3, abs=0.05)
     assert mark(found["sasrec"]["HR@10"]) == "†"
-    with pytest.raises(UsageError, match="unknown reference model 'eese'; did you mean 'ease'"):
+    with pytest.raises(UsageError, match="unknown reference model 'eese'; did you mean 'ease'") as refused:
         with_statistics(tables, "eese")
+    assert str(refused.value).endswith("Known: ease, gru4rec, hstu, sasrec")  # models, not every row
+    assert with_statistics(tables, "ease (tuned)")[0][0].reference == "ease (tuned)"
 
 
 def test_intervals_hold_the_mean_and_a_table_says_what_they_are(runs):
