@@ -12,6 +12,8 @@ from typing import Any
 
 from cpbench.errors import CpbenchError
 
+RESULTS = Path("results")
+"""The folder of the run records, where no other is named."""
 RETIRED = ".old."  # within the name of the folder in which an old folder waits until the new one is in its place
 
 

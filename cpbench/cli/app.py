@@ -69,7 +69,8 @@ def root(version: bool = typer.Option(False, "--version", callback=_version, is_
 
 
 def fail(message: str, status: int) -> None:
-    Console(stderr=True).print(f"[bold red]error:[/] {escape(message)}", highlight=False, soft_wrap=True)
+    console = Console(stderr=True, emoji=False)
+    console.print(f"[bold red]error:[/] {escape(message)}", highlight=False, soft_wrap=True)
     sys.exit(status)
 
 

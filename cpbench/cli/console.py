@@ -30,10 +30,10 @@ class Output:
     def __init__(self, as_json: bool = False, quiet: bool = False) -> None:
         self.as_json = as_json
         self.quiet = quiet
-        self.out = Console()
+        self.out = Console(emoji=False)  # else the name a:b:c is printed as a, a picture and c
         if not self.out.is_terminal:
             self.out.width = PIPE_WIDTH
-        self.err = Console(stderr=True)
+        self.err = Console(stderr=True, emoji=False)
 
     def note(self, text: str) -> None:
         """A line for the person watching (standard error); silent under --quiet. Plain text: markup is escaped."""

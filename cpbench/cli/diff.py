@@ -35,11 +35,9 @@ def command(
     from cpbench.errors import UsageError
     from cpbench.report.diff import diff
     from cpbench.report.evidence import Run
-    from cpbench.report.record import FILE_NAME, load_record
+    from cpbench.report.record import load_record, named_run
 
-    for folder in (first, second):
-        if not (folder / FILE_NAME).is_file():
-            raise UsageError(f"{folder} is not the folder of a run: it holds no {FILE_NAME}")
+    first, second = named_run(first), named_run(second)
     if first.resolve() == second.resolve():
         raise UsageError(f"{first} is given twice: name two runs")
     found = diff(Run(load_record(first), first), Run(load_record(second), second))

@@ -21,8 +21,6 @@ EPILOG = """Examples:
 FILE has a row for every item of a user's list: the original ids of user and item, and a score (larger is better) or a
 rank (from 1). What each line of the result means: docs/eval.md."""
 
-SHOWN = ("HR@5", "HR@10", "HR@20", "HR@50", "NDCG@10", "MRR")
-
 
 def command(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="Recommendations: .parquet or .csv.")],
@@ -78,9 +76,10 @@ def _view(made: "External") -> Any:
 
     from cpbench.cli.live import figure
     from cpbench.report.caption import describe
+    from cpbench.report.tables import shown
 
     record = made.record
-    metrics = [metric for metric in SHOWN if metric in record.metrics.test]
+    metrics = shown(record.metrics.test)
     table = Table("dataset", "system", "ordered by", *metrics)
     for column in table.columns:
         column.overflow = "fold"

@@ -32,7 +32,7 @@ def command(
         "--reference", metavar="MODEL", help="Compare every row with this model's; else with the best row.")] = None,
     form: Annotated[str | None, typer.Option(
         "--format", metavar="|".join(FORMATS), help="How to print: terminal, unless --out is given.")] = None,
-    out: Annotated[Path | None, typer.Option(
+    out: Annotated[str | None, typer.Option(
         "--out", metavar="DIR", help="Write the report, in every format or in --format, with figures.")] = None,
     as_json: Json = False,
 ) -> None:
@@ -56,6 +56,9 @@ def command(
         raise UsageError(f"--json and --format {form} contradict each other: give one of them")
     if out is not None and form == "terminal":
         raise UsageError("--out writes files, and a terminal is none: give another --format, or none for all")
+    for name, given in (("--dataset", datasets), ("--model", models), ("--out", out)):
+        if given is not None and not comma_separated(given):
+            raise UsageError(f"{name} {given!r} names nothing: give a name, or leave {name} out")
     output = Output(as_json or (form == "json" and out is None))
     runs, unreadable = collect(results, comma_separated(datasets or ""))
     runs = only(runs, comma_separated(models or ""), recipes_only)
@@ -67,7 +70,7 @@ def command(
     if (out is not None or form == "html") and (reason := why_not(tables)):
         output.note(reason)
     if out is not None:
-        paths = publish(tuple(FILES) if form is None else (form,), tables, warnings, results, out)
+        paths = publish(tuple(FILES) if form is None else (form,), tables, warnings, results, Path(out))
         output.result({"files": [str(path) for path in paths]}, "\n".join(map(str, paths)))
         return
     view: Any = as_text(form, tables, warnings, results) if form in FILES else terminal(tables, output.out)

@@ -57,16 +57,16 @@ def command(
     for entrant in policies:
         output.note(f"{entrant.label}: {entrant.run.folder}")
 
-    from rich.markup import escape
     from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn
 
-    columns = (TimeElapsedColumn(), BarColumn(bar_width=8), MofNCompleteColumn(), TextColumn("{task.description}"))
+    label_column = TextColumn("{task.description}", markup=False)
+    columns = (TimeElapsedColumn(), BarColumn(bar_width=8), MofNCompleteColumn(), label_column)
     with output.progress(*columns) as progress:
         bar = progress.add_task("", total=None)
 
         def begin(label: str, requests: int) -> None:
             output.note(f"serving: {label}, {requests:,} requests at most")
-            progress.reset(bar, total=requests, description=escape(label))
+            progress.reset(bar, total=requests, description=label)
 
         document, path = online_test(policies, results, days, users, seed, world, begin,
                                      lambda requests: progress.advance(bar, requests))

@@ -1,4 +1,4 @@
-"""`cpbench verify`: do the recorded metrics follow from the recorded ranks?"""
+"""`cpbench verify`: does what is recorded follow from what lies beside the records?"""
 
 from pathlib import Path
 from typing import Annotated
@@ -24,26 +24,25 @@ def command(
 ) -> None:
     """Recompute the metrics of recorded runs from their ranks, and say what cannot be trusted.
 
-    HR, NDCG and MRR are recomputed, at every step of a horizon and in every stage of a run with a condition; metrics of
-    lists (coverage, CC) need the model, those of a third of the events (HR@10/low) the data, and are not. Files are
-    compared with the checksums that records hold since 2026-11-25. Exit status 1 when something does not follow.
+    HR, NDCG and MRR are recomputed, at every step of a horizon and in every stage of a run with a condition; epochs and
+    validation metrics are compared with the learning curve, names with the folder's, files with the checksums that
+    records hold since 2026-11-25. Metrics of lists (coverage, CC) need the model, those of a third of the events
+    (HR@10/low) and the fingerprint the data: they are not checked, nor are settings, times and machine. Exit status 1
+    when something does not follow.
     """
     from rich.console import Group
     from rich.markup import escape
     from rich.table import Table
 
     from cpbench.cli.console import Output
-    from cpbench.errors import UsageError
-    from cpbench.report.record import FILE_NAME
+    from cpbench.report.collect import no_record
+    from cpbench.report.record import named_run
     from cpbench.report.verify import run_folders, verify
 
     output = Output(as_json, quiet)
-    if run is not None and not (run / FILE_NAME).is_file():
-        raise UsageError(f"{run} is not the folder of a run: it holds no {FILE_NAME}")
-    folders = [run] if run is not None else run_folders(results)
+    folders = [named_run(run)] if run is not None else run_folders(results)
     if not folders:
-        raise UsageError(f"no run record in {results}; make one with "
-                         "`cpbench run --model popularity,sasrec,climber-pilot`")
+        raise no_record(results)
     verdicts = [verify(folder) for folder in folders]
     bad = [verdict for verdict in verdicts if verdict.problems]
     table = Table("run", "what is wrong", "what is to be known")

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from cpbench.evaluation.metrics import hit_rate
-from cpbench.report.statistics import Sample, compare, holm
+from cpbench.report.statistics import Sample, compare, holm, p_text
 from cpbench.report.tables import Estimate
 
 GROWTH = " - "
@@ -157,10 +157,6 @@ def seeds_text(seeds: Iterable[Sequence[int]]) -> str:
     if count < 2:
         return "single runs: intervals and p know users only, and prove less than they seem"
     return f"{count} seeds, mean ± standard deviation"
-
-
-def p_text(p_value: float) -> str:
-    return "p < .001" if p_value < 0.001 else f"p {p_value:.3f}"
 
 
 def _cell(row: AblationRow, name: str) -> str:

@@ -1,12 +1,14 @@
-"""Finds RunRecords on disk. Unreadable ones are named and left out; nothing else is ever read."""
+"""Finds RunRecords on disk. Those that are unreadable or impossible are named and left out; nothing else is read."""
 
+import shlex
 from collections.abc import Sequence
 from pathlib import Path
 
 from cpbench.data import catalogue
 from cpbench.errors import CpbenchError, UsageError, unknown
+from cpbench.files import RESULTS
 from cpbench.report.evidence import Run
-from cpbench.report.record import FILE_NAME, ORACLE, load_record
+from cpbench.report.record import FILE_NAME, ORACLE, impossible, load_record
 
 
 def collect(results: Path, datasets: Sequence[str] = ()) -> tuple[list[Run], list[str]]:
@@ -19,13 +21,16 @@ def collect(results: Path, datasets: Sequence[str] = ()) -> tuple[list[Run], lis
         if any(part.startswith(".") for part in path.relative_to(results).parts):
             continue  # half-made by a process that was killed
         try:
-            runs.append(Run(load_record(path.parent), path.parent))
+            record = load_record(path.parent)
         except CpbenchError as error:
             warnings.append(f"left out: {error}")
+            continue
+        if wrong := impossible(record):
+            warnings.append(f"left out: {path.parent}: {wrong[0]}; see `cpbench verify {path.parent}`")
+        else:
+            runs.append(Run(record, path.parent))
     if not runs:
-        unreadable = f" ({len(warnings)} unreadable: {warnings[0]})" if warnings else ""
-        raise UsageError(f"no run record in {results}{unreadable}; make one with "
-                         "`cpbench run --model popularity,sasrec,climber-pilot`")
+        raise no_record(results, f" ({len(warnings)} {warnings[0]})" if warnings else "")
     present = {run.record.dataset for run in runs}
     for dataset in datasets:
         if dataset not in present and dataset in catalogue.known_names():
@@ -34,6 +39,16 @@ def collect(results: Path, datasets: Sequence[str] = ()) -> tuple[list[Run], lis
         if dataset not in present:
             raise unknown("dataset", dataset, present | set(catalogue.known_names()))
     return [run for run in runs if not datasets or run.record.dataset in datasets], warnings
+
+
+def no_record(results: Path, reason: str = "") -> UsageError:
+    """The error for a folder of results without a record; `reason`: what is known of why."""
+    if results.exists() and not results.is_dir():
+        return UsageError(f"{results} is no folder: give that of the run records")
+    missing = "" if results.exists() else ", which does not exist"
+    where = "" if results == RESULTS else f" --results {shlex.quote(str(results))}"
+    return UsageError(f"no run record in {results}{missing}{reason}; make one with "
+                      f"`cpbench run --model popularity,sasrec,climber-pilot{where}`")
 
 
 def only(runs: Sequence[Run], models: Sequence[str], recipes_only: bool = False) -> list[Run]:

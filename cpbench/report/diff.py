@@ -93,7 +93,7 @@ def diff(first: Run, second: Run) -> RunDiff:
                            (one.config_sources.get(each.name), other.config_sources.get(each.name)))
                 for each in _differences(one.config, other.config)]
     remarks = [f"{run.folder} is not to be trusted: {problem}; see `cpbench verify`"
-               for run in (first, second) for problem in verify(run.folder).problems[:1]]
+               for run in (first, second) for problem in verify(run.folder, place=False).problems[:1]]
     users = None
     if one.dataset_fingerprint != other.dataset_fingerprint:
         remarks.append("users cannot be paired: the runs are on different data")
@@ -147,13 +147,13 @@ def _circumstances(run: Run) -> dict[str, Any]:
 
 def _paired(first: Run, second: Run) -> tuple[PairedUsers | None, list[str]]:
     """The comparison user by user, or None and why there is none."""
-    (one, other), problems = aligned([[first], [second]])
-    if one is None or other is None:
+    users, ranks, problems = aligned([first, second])
+    if problems:
         return None, problems
     beam = min((int(run.record.notes["beam"]) for run in (first, second) if "beam" in run.record.notes), default=None)
-    old, new = (each.ranks if beam is None else np.where(each.ranks <= beam, each.ranks, np.inf)
-                for each in (one, other))
-    names, place = np.unique(one.users, return_inverse=True)
+    old, new = (each[None] if beam is None else np.where(each <= beam, each, np.inf)[None]
+                for each in ranks if each is not None)
+    names, place = np.unique(users, return_inverse=True)
 
     def tally(measure: str, metric: Metric) -> Tally:
         # sums over a user's events: reciprocal ranks can be added, a miss being 0
@@ -161,8 +161,8 @@ def _paired(first: Run, second: Run) -> tuple[PairedUsers | None, list[str]]:
         return Tally(measure, int((change > 0).sum()), int((change < 0).sum()), int((change == 0).sum()))
 
     def test(metric: Metric) -> Comparison:
-        return compare(Sample(per_user(metric(new), one.users), second.record.deterministic),
-                       Sample(per_user(metric(old), one.users), first.record.deterministic))
+        return compare(Sample(per_user(metric(new), users), second.record.deterministic),
+                       Sample(per_user(metric(old), users), first.record.deterministic))
 
     known = {f"HR@{K}": _hit, f"NDCG@{K}": _ndcg} if beam is None or beam >= K else {}
     tested = known if len(names) > 1 else {}

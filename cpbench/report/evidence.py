@@ -23,11 +23,13 @@ class Run(NamedTuple):
     folder: Path
 
 
-class Ranks(NamedTuple):
-    """users int [E], of one test event each (or several of one user); rank float64 [S, E] by run."""
+class Evidence(NamedTuple):
+    """users int [E], of one test event each (or several of one user); ranks float64 [E] of every run, or None."""
 
     users: np.ndarray
-    ranks: np.ndarray
+    ranks: list[np.ndarray | None]
+    problems: list[str]
+    """Why a run has none, in sentences."""
 
 
 def read_ranks(folder: Path, columns: Sequence[str] | None = None) -> pl.DataFrame:
@@ -56,36 +58,34 @@ def _malformed(table: pl.DataFrame) -> str:
     return "" if table.height else "holds no test event"
 
 
-def aligned(groups: Sequence[Sequence[Run]]) -> tuple[list[Ranks | None], list[str]]:
-    """Ranks of every group of runs over the very same events, in one order; None for a group that has not got them,
-    and a sentence for each reason.
+def aligned(runs: Sequence[Run]) -> Evidence:
+    """Ranks of the runs over the very same events, in one order; None for a run that has not got them.
 
     Runs under one protocol on one fingerprint share their events; where some do not, those of most runs count.
     """
-    tables = _read_all([run.folder for group in groups for run in group])
+    tables = _read_all([run.folder for run in runs])
     events = _events_of_most([table for table in tables if isinstance(table, pl.DataFrame)])
-    left = iter(tables)
-    found: list[Ranks | None] = []
+    found: list[np.ndarray | None] = []
     problems = []
-    for group in groups:
-        ranks: list[np.ndarray] = []
-        for run, table in [(run, next(left)) for run in group]:
-            if isinstance(table, CpbenchError):
-                problems.append(str(table))
-                continue
-            same_size = len(table) == len(events)
-            if not table.select("user", "target").equals(events):  # rarely: another order
-                table = events.join(table, on=["user", "target"], how="left", maintain_order="left")
-            values = table["rank"].to_numpy()
-            if not same_size or len(table) != len(events) or table["rank"].null_count():
-                problems.append(f"{run.folder / RANKS} holds other test events than the other runs")
-            elif not (values >= 1).all():  # NaN is no rank either
-                problems.append(f"{run.folder / RANKS} holds a rank below 1 or none at all")
-            else:
-                ranks.append(values)
-        complete = group and len(ranks) == len(group)
-        found.append(Ranks(events["user"].to_numpy(), np.stack(ranks)) if complete else None)
-    return found, problems
+    for run, table in zip(runs, tables, strict=True):
+        ranks = _ranks_of(events, table)
+        if isinstance(ranks, str):
+            problems.append(ranks if isinstance(table, CpbenchError) else f"{run.folder / RANKS} {ranks}")
+        found.append(None if isinstance(ranks, str) else ranks)
+    return Evidence(events["user"].to_numpy(), found, problems)
+
+
+def _ranks_of(events: pl.DataFrame, table: pl.DataFrame | CpbenchError) -> np.ndarray | str:
+    """In the order of `events`, or why there are none."""
+    if isinstance(table, CpbenchError):
+        return str(table)
+    same_size = len(table) == len(events)
+    if not all(table[name].equals(events[name]) for name in events.columns):  # rarely: another order
+        table = events.join(table, on=["user", "target"], how="left", maintain_order="left")
+    if not same_size or len(table) != len(events) or table["rank"].null_count():
+        return "holds other test events than the other runs"
+    ranks = table["rank"].to_numpy()
+    return ranks if (ranks >= 1).all() else "holds a rank below 1 or none at all"  # NaN is no rank either
 
 
 def _events_of_most(tables: Sequence[pl.DataFrame]) -> pl.DataFrame:

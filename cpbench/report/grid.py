@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from cpbench.report.record import ORACLE
 from cpbench.report.significance import mark
-from cpbench.report.statistics import Comparison
+from cpbench.report.statistics import Comparison, p_text
 from cpbench.report.tables import PROCESSOR, SORTED_BY, ComparisonTable, Row
 
 LONGEST = 24  # letters of a row's label in a heading; the caption names it in full
@@ -97,8 +97,7 @@ def difference_cell(difference: Comparison | None) -> Cell:
     low, high = difference.interval
     symbol = mark(difference)
     text = f"{difference.mean:+.4f} {symbol}" + (f" ±{number(difference.bound)}" if "≈" in symbol else "")
-    p_value = "p < 0.001" if difference.p_value < 0.001 else f"p {difference.p_value:.3f}"
-    return Cell(text, (f"[{low:+.4f}, {high:+.4f}]", f"{p_value}, d {difference.effect:+.2f}"))
+    return Cell(text, (f"[{low:+.4f}, {high:+.4f}]", f"{p_text(difference.p_value)}, d {difference.effect:+.2f}"))
 
 
 def information(row: Row) -> str:

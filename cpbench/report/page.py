@@ -24,6 +24,7 @@ from cpbench.report.figures.style import Drawn
 from cpbench.report.page_runs import Ids, RunGroup, Runs, moment
 from cpbench.report.page_tables import Grid, Page, breakdown, comparison, cost, differences
 from cpbench.report.record import ORACLE
+from cpbench.report.statistics import p_text
 from cpbench.report.stored_ablation import FOLDER, NUMBERS, StoredAblation, StoredRow
 from cpbench.report.tables import ComparisonTable
 
@@ -98,6 +99,7 @@ def html(
     style, script = (resources.files("cpbench.report").joinpath(name).read_text(encoding="utf-8")
                      for name in ("page.css", "page.js"))
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    environment.filters["p_text"] = p_text
     template = environment.from_string(resources.files("cpbench.report").joinpath("page.html").read_text("utf-8"))
     return template.render(
         sections=sections,

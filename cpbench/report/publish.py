@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from cpbench.files import atomic_file
+from cpbench.errors import CpbenchError, UsageError
 from cpbench.report.data_formats import csv_text, document
 from cpbench.report.dataset_facts import inspected
 from cpbench.report.figures.all import draw_all
@@ -32,19 +32,35 @@ def as_text(form: str, tables: Sequence[ComparisonTable], warnings: Sequence[str
 
 def publish(forms: Sequence[str], tables: Sequence[ComparisonTable], warnings: Sequence[str], results: Path,
             folder: Path) -> list[Path]:
-    """Write the report in `forms` into `folder`, and the figures into ``figures/`` beside them.
+    """Write the report in `forms` into `folder`, and the figures into ``figures/`` beside them; no file is put in its
+    place before all are made.
 
-    Raises CpbenchError when the folder cannot be written.
+    Raises UsageError where a folder stands in a file's place, and CpbenchError when `folder` cannot be written.
     """
-    drawn = draw_all(tables, folder / FIGURES)
-    paths = []
-    for form in forms:
-        text = _page(tables, warnings, results, folder, drawn) if form == "html" else _plain(form, tables, warnings)
-        path = folder / FILES[form]
-        with atomic_file(path) as temporary:
-            temporary.write_text(text, encoding="utf-8")
-        paths.append(path)
-    return paths + [path for each in drawn for path in each.paths]
+    placed = list[Path]()
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with TemporaryDirectory(prefix=".report.", dir=folder) as temporary:
+            made = Path(temporary)
+            drawn = draw_all(tables, made / FIGURES)
+            for form in forms:
+                text = (_page(tables, warnings, results, folder, drawn) if form == "html" else
+                        _plain(form, tables, warnings))
+                (made / FILES[form]).write_text(text, encoding="utf-8")
+            names = [Path(FILES[form]) for form in forms]
+            names += [path.relative_to(made) for each in drawn for path in each.paths]
+            if blocked := next((folder / name for name in names if (folder / name).is_dir()), None):
+                raise UsageError(f"{blocked} is a folder, where the report has a file: move it or give another --out; "
+                                 "nothing was written")
+            if drawn:
+                (folder / FIGURES).mkdir(exist_ok=True)
+            for name in names:
+                (made / name).replace(folder / name)
+                placed.append(folder / name)
+    except OSError as error:
+        left = f"{len(placed)} files of the new report are there" if placed else "nothing was left behind"
+        raise CpbenchError(f"cannot write the report into {folder}: {error.strerror or error}; {left}") from error
+    return placed
 
 
 def _plain(form: str, tables: Sequence[ComparisonTable], warnings: Sequence[str]) -> str:

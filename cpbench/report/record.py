@@ -23,6 +23,8 @@ EXTERNAL = "external"
 """The recipe, and the name of the run, of lists that another system made (`cpbench eval`)."""
 CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 """Characters that would steer a terminal instead of being shown; no record that cpbench writes has one."""
+UNBOUNDED = "novelty@"
+"""What the only metrics begin with that may be above 1."""
 
 
 class Frozen(BaseModel):
@@ -140,6 +142,23 @@ def learned_since(records: Sequence[RunRecord]) -> set[str]:
     return learned
 
 
+def impossible(record: RunRecord) -> list[str]:
+    """The metrics of `record`, of validation and stages, too, that no ranking can have, in sentences."""
+    claims = [("", record.metrics.test), ("validation ", record.metrics.valid)]
+    claims += [(f"{stage.name}, {how}: ", metrics) for stage in record.stages for how, metrics in stage.metrics.items()]
+    return [f"{label}{name} is {value} in the record, which no ranking can have" for label, metrics in claims
+            for name, value in metrics.items()
+            if value is not None and (value < 0 or (value > 1 and not name.startswith(UNBOUNDED)))]
+
+
+def named_run(path: Path) -> Path:
+    """The folder of a run that `path` is, or whose record.json it is. Raises UsageError when it is neither."""
+    folder = path.parent if path.name == FILE_NAME else path
+    if not (folder / FILE_NAME).is_file():
+        raise UsageError(f"{path} is not the folder of a run: it holds no {FILE_NAME}")
+    return folder
+
+
 def load_record(folder: Path) -> RunRecord:
     """Read ``record.json`` in `folder`. Raises UsageError when it is missing, damaged or of another schema."""
     path = folder / FILE_NAME
@@ -150,9 +169,10 @@ def load_record(folder: Path) -> RunRecord:
             raise UsageError(f"{path} holds control characters, which no record has: it was not written by cpbench")
         version = document.get("schema_version") if isinstance(document, dict) else None
         if isinstance(version, int) and version != SCHEMA_VERSION:
-            age = "a newer" if version > SCHEMA_VERSION else "an older"
+            age, remedy = (("a newer", "upgrade cpbench to read it") if version > SCHEMA_VERSION else
+                           ("an older", "repeat the run with --force"))
             raise UsageError(f"{path} was written by {age} cpbench (record schema {version}, this one reads "
-                             f"{SCHEMA_VERSION}); repeat the run with --force")
+                             f"{SCHEMA_VERSION}); {remedy}")
         return RunRecord.model_validate(document)
     except OSError as error:
         raise UsageError(f"{path} cannot be read: {error.strerror or error}") from error

@@ -2,12 +2,16 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 
-from cpbench.errors import unknown
-from cpbench.evaluation.metrics import hit_rate, ndcg
-from cpbench.report.evidence import Ranks, aligned
+import numpy as np
+
+from cpbench.errors import CpbenchError, unknown
+from cpbench.evaluation.metrics import accuracy, hit_rate, ndcg
+from cpbench.report.evidence import Run, aligned
 from cpbench.report.statistics import Comparison, Sample, compare, holm, intervals, per_user
-from cpbench.report.tables import ComparisonTable, Row
+from cpbench.report.tables import ComparisonTable, Row, without
+from cpbench.report.verify import contradictions
 
 METRICS = {"HR@10": lambda ranks: hit_rate(ranks, 10), "NDCG@10": lambda ranks: ndcg(ranks, 10)}
 """The metrics that are compared, per event."""
@@ -25,43 +29,73 @@ def mark(difference: Comparison | None) -> str:
 
 def with_statistics(tables: Sequence[ComparisonTable], reference: str | None = None
                     ) -> tuple[list[ComparisonTable], list[str]]:
-    """The tables with intervals and differences, and warnings about ranks that cannot be used.
+    """The tables with intervals and differences, less the runs whose metrics their own ranks contradict; and warnings
+    about those, and about ranks that cannot be used.
 
     `reference` is a model (its tuned row, where it has several) or a row's label; without it, every table's best row.
-    Raises UsageError when no table has it.
+    Raises UsageError when no table has it, and CpbenchError when no run is left.
     """
-    labels = {name for table in tables for row in table.rows for name in (row.model, row.label)}
-    if reference is not None and reference not in labels:
-        raise unknown("reference model", reference, labels)
-    found, missing = [], []
+    rows = [row for table in tables for row in table.rows]
+    if reference is not None and not any(reference in (row.model, row.label) for row in rows):
+        raise unknown("reference model", reference, {row.model for row in rows})
+    found, missing, contradicted = [], list[str](), dict[Path, str]()
     for table in tables:
-        measured, problems = aligned([row.runs for row in table.rows])
+        runs = [run for row in table.rows for run in row.runs]
+        users, ranks, problems = aligned(runs)
         missing += problems
-        found.append(_with_statistics(table, measured, _reference(table, measured, reference), reference is not None))
-    more = f" (and {len(missing) - 1} more)" if len(missing) > 1 else ""
-    warnings = [f"rows without statistics: {missing[0]}{more}"] if missing else []
-    without = [table for table in found if table.rows and table.reference is None]
-    if reference is not None and without:
-        warnings.append(f"{reference} has no row with ranks in {len(without)} of {len(found)} tables: nothing is "
-                        "compared there")
+        wrong = {run.folder: problem for run, own in zip(runs, ranks, strict=True)
+                 if own is not None and (problem := _contradiction(run, own))}
+        contradicted |= wrong
+        left = without(table, wrong) if wrong else table
+        if left is not None:
+            by_run = {run.folder: own for run, own in zip(runs, ranks, strict=True)}
+            measured = [_stacked([by_run[run.folder] for run in row.runs]) for row in left.rows]
+            found.append(_with_statistics(left, users, measured, reference))
+    warnings = [f"left out: {problem}; see `cpbench verify {folder}`" for folder, problem in contradicted.items()]
+    if tables and not found:
+        raise CpbenchError(f"no run is left to report: {_first_of(warnings)}")
+    if missing:
+        warnings.append(f"rows without statistics: {_first_of(missing)}")
+    lacking = [table for table in found if table.rows and table.reference is None]
+    if reference is not None and lacking:
+        warnings.append(f"{reference} has no row with ranks and {' or '.join(METRICS)} in {len(lacking)} of "
+                        f"{len(found)} tables: nothing is compared there")
     return found, warnings
 
 
-def _reference(table: ComparisonTable, measured: Sequence[Ranks | None], wanted: str | None) -> Row | None:
-    usable = [row for row, ranks in zip(table.rows, measured, strict=True) if ranks is not None]
+def _first_of(sentences: Sequence[str]) -> str:
+    return sentences[0] + (f" (and {len(sentences) - 1} more)" if len(sentences) > 1 else "")
+
+
+def _contradiction(run: Run, ranks: np.ndarray) -> str:
+    """What the record of `run` says against its ranks; empty where it says nothing against them."""
+    beam = run.record.notes.get("beam")
+    wrong = contradictions(run.record.metrics.test, accuracy(ranks, None if beam is None else int(beam)))
+    return f"{run.folder}: {wrong[0]}" if wrong else ""
+
+
+def _stacked(ranks: Sequence[np.ndarray | None]) -> np.ndarray | None:
+    """float64 [S, E]; None where a run has no ranks."""
+    found = [own for own in ranks if own is not None]
+    return np.stack(found) if len(found) == len(ranks) else None
+
+
+def _reference(table: ComparisonTable, measured: Sequence[np.ndarray | None], wanted: str | None) -> Row | None:
+    usable = [row for row, ranks in zip(table.rows, measured, strict=True)
+              if ranks is not None and any(name in row.metrics for name in METRICS)]
     if wanted is None:
         return usable[0] if usable else None
     fitting = [row for row in usable if wanted in (row.model, row.label)]
     return next((row for row in fitting if row.recipe == "tuned"), fitting[0] if fitting else None)
 
 
-def _with_statistics(table: ComparisonTable, measured: Sequence[Ranks | None], reference: Row | None, is_named: bool
-                     ) -> ComparisonTable:
-    rows = list(table.rows)
-    usable = [place for place, ranks in enumerate(measured) if ranks is not None]
+def _with_statistics(table: ComparisonTable, users: np.ndarray, measured: Sequence[np.ndarray | None],
+                     wanted: str | None) -> ComparisonTable:
+    """`measured` are the ranks [S, E] of every row, of test events of `users` [E]."""
+    rows, reference = list(table.rows), _reference(table, measured, wanted)
     for name, value in METRICS.items():
-        samples = {place: Sample(per_user(value(ranks.ranks), ranks.users), rows[place].deterministic)
-                   for place in usable if (ranks := measured[place]) is not None and name in rows[place].metrics}
+        samples = {place: Sample(per_user(value(ranks), users), rows[place].deterministic)
+                   for place, ranks in enumerate(measured) if ranks is not None and name in rows[place].metrics}
         if not samples or next(iter(samples.values())).values.shape[1] < 2:  # one user says nothing of others
             continue
         for place, interval in zip(samples, intervals(list(samples.values())), strict=True):
@@ -72,10 +106,11 @@ def _with_statistics(table: ComparisonTable, measured: Sequence[Ranks | None], r
             others = [place for place in samples if place != base]
             differences = [compare(samples[place], samples[base]) for place in others]
             # the best row was chosen by these very events: any two rows could have been the ones compared
-            family = len(others) if is_named else len(samples) * len(others) // 2
+            family = len(others) if wanted is not None else len(samples) * len(others) // 2
             corrected = holm([each.p_value for each in differences], family)
             for place, difference, p_value in zip(others, differences, corrected, strict=True):
                 own = {**rows[place].differences, name: replace(difference, p_value=p_value)}
                 rows[place] = replace(rows[place], differences=own)
-    return replace(table, rows=rows, reference=reference.label if reference else None, reference_is_named=is_named)
+    return replace(table, rows=rows, reference=reference.label if reference else None,
+                   reference_is_named=wanted is not None)
 

@@ -131,6 +131,11 @@ def _seed_variance(values: np.ndarray) -> float:
     return max(0.0, float(by_seed.var(ddof=1) - noise / n_users))
 
 
+def p_text(p_value: float) -> str:
+    """``p < 0.001``, ``p 0.023``."""
+    return "p < 0.001" if p_value < 0.001 else f"p {p_value:.3f}"
+
+
 def holm(p_values: Sequence[float], family: int | None = None) -> list[float]:
     """Holm's step-down correction of a family of p-values (Scandinavian Journal of Statistics 6, 1979).
 

@@ -7,14 +7,14 @@ repeat a paper stand apart from those that were tuned: a table must not set an u
 import json
 import math
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Container, Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from pathlib import Path
 from statistics import fmean, stdev
 from typing import Any
 
 from cpbench.data.protocol import Protocol
-from cpbench.report.caption import describe
 from cpbench.report.evidence import Run
 from cpbench.report.published import Published, published_for
 from cpbench.report.record import EXTERNAL, ORACLE, RunRecord, learned_since
@@ -23,6 +23,8 @@ from cpbench.report.statistics import Comparison
 SORTED_BY = "NDCG@10"
 SHOWN = ("HR@5", "HR@10", "HR@20", "HR@50", "NDCG@10", "MRR", "CC@10", "CC@50")
 """The metrics of a printed table; CSV and JSON hold them all."""
+SHORTEST = "HR@1"
+"""Shown of a row that has none of them: of lists of fewer than five items."""
 AS_PUBLISHED = ("paper", "large")
 """Recipes with the settings of a paper or its code."""
 PROCESSOR = "cpu"
@@ -128,8 +130,9 @@ class ComparisonTable:
     @property
     def columns(self) -> list[str]:
         """The metrics worth a column: those that some row has, at cut-offs below the size of the catalogue."""
-        present = {name for row in self.all_rows for name in row.metrics}
-        return [name for name in SHOWN if name in present and cutoff(name) < self.counts.get("items", 0)]
+        present = {name for row in self.all_rows for name in shown(row.metrics)}
+        return [name for name in (SHORTEST, *SHOWN)
+                if name in present and cutoff(name) < self.counts.get("items", 0)]
 
     @property
     def meaningless(self) -> list[str]:
@@ -181,6 +184,17 @@ def _by_kind_of_recipe(runs: list[Run]) -> dict[str, list[Run]]:
     if not paper:
         return {"tuned": runs}
     return {**({"tuned": neither + tuned} if tuned else {}), "paper": neither + paper}
+
+
+def without(table: ComparisonTable, folders: Container[Path]) -> ComparisonTable | None:
+    """`table` less the runs in `folders`; None where none is left."""
+    left = [run for row in table.all_rows for run in row.runs if run.folder not in folders]
+    return _table(left, table.recipes)[0] if left else None
+
+
+def shown(metrics: Collection[str]) -> list[str]:
+    """Those of `metrics` that a printed table has."""
+    return [name for name in SHOWN if name in metrics] or [name for name in (SHORTEST,) if name in metrics]
 
 
 def cutoff(metric: str) -> int:
@@ -254,15 +268,17 @@ def _plain(value: Any) -> str:
 
 
 def _warnings(tables: Sequence[ComparisonTable]) -> list[str]:
-    lines = []
+    lines, several = [], []
     for dataset in dict.fromkeys(table.dataset for table in tables):
         own = [table for table in tables if table.dataset == dataset]
         prints = dict.fromkeys(table.fingerprint for table in own)
         if len(prints) > 1:
             lines.append(f"the records on {dataset} come from {len(prints)} versions of the data (fingerprints "
                          f"{', '.join(prints)}): they do not compare and stand in separate tables")
-        protocols = dict.fromkeys(describe(table.protocol) for table in own)
+        protocols = {table.protocol.model_dump_json() for table in own}
         if len(protocols) > 1:
-            lines.append(f"the records on {dataset} come from {len(protocols)} protocols ({'; '.join(protocols)}): "
-                         "they do not compare and stand in separate tables")
+            several.append(f"{len(protocols)} on {dataset}")
+    if several:
+        lines.append(f"several protocols ({', '.join(several)}): their records do not compare and stand in separate "
+                     "tables")
     return lines

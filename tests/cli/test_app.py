@@ -1,6 +1,7 @@
 import pytest
 
 from tests.cli.process import cpbench
+from tests.report.test_verify import honest, kept
 
 OPTIONS = {
     "download": ["--from", "--force", "--list", "--columns", "--json", "--quiet"],
@@ -37,6 +38,17 @@ def test_a_mistyped_command_or_option_gets_the_nearest(tmp_path):
     assert done.returncode == 2 and "Did you mean 'run'?" in done.stderr
     done = cpbench(tmp_path, "report", "--formt", "csv")
     assert done.returncode == 2 and "--format" in done.stderr and done.stdout == ""
+
+
+def test_what_looks_like_the_code_of_an_emoji_is_printed_as_it_stands(tmp_path):
+    assert "'a:b:c'" in cpbench(tmp_path, "check-model", "a:b:c").stderr
+    assert "a:b:c" in cpbench(tmp_path, "verify", "--results", "a:b:c").stderr
+    folder = kept(tmp_path / "a:b:c", honest(dirty=True))
+    done = cpbench(tmp_path, "verify", folder)
+    assert done.returncode == 0 and "a:b:c" in "".join(done.stdout.split())
+    (folder / "record.json").write_text("{")
+    warned = cpbench(tmp_path, "report", "--results", "a:b:c").stderr
+    assert "a:b:c" in warned and "\N{NEGATIVE SQUARED LATIN CAPITAL LETTER B}" not in warned
 
 
 def test_version(tmp_path):

@@ -31,6 +31,11 @@ def test_two_runs_side_by_side(tmp_path, runs):
     assert {"p_value", "interval", "covers_seeds"} <= set(document["users"]["tests"]["NDCG@10"])
 
 
+def test_a_record_stands_for_its_folder(tmp_path, runs):
+    first, second = runs
+    assert cpbench(tmp_path, "diff", first / "record.json", second).stdout == cpbench(tmp_path, "diff", *runs).stdout
+
+
 def test_what_does_not_compare_is_warned_of(tmp_path, runs):
     other = kept(tmp_path / "other", honest(NEW, dataset_fingerprint="bbbb"), NEW).folder
     done = cpbench(tmp_path, "diff", runs[0], other)

@@ -49,6 +49,18 @@ def test_what_recommend_shows_can_be_evaluated_verified_and_reported(home, tmp_p
     assert list(tmp_path.rglob(".*")) == []
 
 
+def test_lists_of_one_item_have_a_figure(home, tmp_path):
+    rows = (home / "lists.csv").read_text().splitlines()[1::10]
+    (tmp_path / "one.csv").write_text("\n".join(["user,item,score", *rows]))
+    done = cpbench(home, "eval", tmp_path / "one.csv", "--dataset", "tiny", "--results", tmp_path / "r")
+    assert done.returncode == 0 and "40 test events, lists of 1;" in done.stdout and "HR@1" in done.stdout
+    (record,) = (tmp_path / "r").glob("*/*/*/*/record.json")
+    figure = f"{json.loads(record.read_text())['metrics']['test']['HR@1']:.4f}"
+    assert figure in done.stdout
+    reported = cpbench(home, "report", "--results", tmp_path / "r", "--format", "markdown").stdout
+    assert "| HR@1 |" in reported and figure in reported
+
+
 @pytest.mark.parametrize(("arguments", "sentence"), [
     (("lists.csv", "--dataset", "tiny"), "has neither a column 'score' nor a column 'rank' (it has uid, track, s)"),
     (("lists.csv", "--dataset", "tiny", "--columns", "score=s"),

@@ -3,6 +3,7 @@ import json
 import pytest
 
 from tests.cli.process import cpbench
+from tests.cli.refusal import refused
 from tests.report.records import record, store
 
 
@@ -35,9 +36,15 @@ def test_every_format(tmp_path, results):
     (("--dataset", "ml-1m"), "no run on ml-1m is recorded in results, only on tiny"),
     (("--format", "markdwon"), "unknown format 'markdwon'; did you mean 'markdown'?"),
     (("--json", "--format", "csv"), "--json and --format csv contradict each other"),
-    (("--results", "nowhere"), "no run record in nowhere; make one with `cpbench run"),
+    (("--results", "nowhere"), "no run record in nowhere, which does not exist; make one with "
+     "`cpbench run --model popularity,sasrec,climber-pilot --results nowhere`"),
+    (("--results", "results/tiny/file"), "results/tiny/file is no folder: give that of the run records"),
+    (("--dataset", ""), "--dataset '' names nothing: give a name, or leave --dataset out"),
+    (("--model", ","), "--model ',' names nothing"),
+    (("--out", ""), "--out '' names nothing"),
 ])
 def test_bad_usage_is_one_sentence_and_status_2(tmp_path, results, arguments, sentence):
+    (results / "tiny" / "file").write_text("")
     done = cpbench(tmp_path, "report", *arguments)
     assert done.returncode == 2 and done.stdout == ""
     assert done.stderr.count("\n") == 1 and sentence in done.stderr
@@ -69,6 +76,19 @@ def test_bad_usage_of_the_newer_options(tmp_path, results, arguments, sentence):
     (results / "tiny" / "file").write_text("")
     done = cpbench(tmp_path, "report", *arguments)
     assert done.returncode in (1, 2) and "Traceback" not in done.stderr and sentence in done.stderr
+
+
+@pytest.mark.parametrize(("blocked", "status"), [("report.html", 2), ("figures", 1)])
+def test_a_report_is_written_whole_or_not_at_all(tmp_path, results, blocked, status):
+    made = tmp_path / "made"
+    made.mkdir()
+    (made / "report.md").write_text("the last one")
+    (made / blocked).mkdir() if status == 2 else (made / blocked).write_text("")
+    sentence = refused(cpbench(tmp_path, "report", "--out", "made"), status)
+    assert ("made/report.html is a folder, where the report has a file" if status == 2 else
+            "cannot write the report into made: File exists; nothing was left behind") in sentence
+    assert {path.name for path in made.iterdir()} == {"report.md", blocked}
+    assert (made / "report.md").read_text() == "the last one"
 
 
 def test_runs_with_settings_made_by_hand_can_be_left_out(tmp_path, results):

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from cpbench.data.protocol import Protocol
+from cpbench.experiments.plan import run_folder
 from cpbench.report.evidence import Run
 from cpbench.report.record import RunRecord
 
@@ -38,7 +39,7 @@ def record(model: str = "sasrec", seed: int = 1, hr: float = 0.5, **changes: Any
 
 def store(results: Path, made: RunRecord, run: str | None = None) -> Path:
     """Where `cpbench run` would put it."""
-    folder = results / made.dataset / f"p{hash(made.protocol)}" / made.model / (run or f"tuned-seed{made.seed}")
+    folder = run_folder(results, made.dataset, made.protocol, made.model, run or f"{made.recipe}-seed{made.seed}")
     folder.mkdir(parents=True)
     (folder / "record.json").write_text(made.model_dump_json())
     return folder

@@ -5,6 +5,7 @@ import pytest
 
 from cpbench.report.ablation import Difference, Measured, ablation_rows, as_document, as_markdown
 from cpbench.report.ablation_figure import DRAWN, draw
+from cpbench.report.grid import difference_cell
 from cpbench.report.statistics import Sample, compare, holm
 
 METRICS = ("HR@10", "HR@10/step 2")
@@ -52,6 +53,14 @@ def test_a_spread_over_seeds_that_users_do_not_show_widens_the_interval():
     _, steady = ablation_rows([*runs("a", [0.5] * 3), *runs("b", [0.55] * 3)], ("HR@10",), "a")
     _, shaky = ablation_rows([*runs("a", [0.4, 0.5, 0.6]), *runs("b", [0.45, 0.55, 0.65])], ("HR@10",), "a")
     assert steady.differences["HR@10"].p_value < 0.001 < 0.2 < shaky.differences["HR@10"].p_value
+
+
+def test_p_is_written_as_in_every_other_table():
+    certain = [measured(label, 1, [[rank, rank]] * 40) for label, rank in (("a", 99.0), ("b", 1.0))]
+    certain[1] = measured("b", 1, [[1.0, 1.0]] * 30 + [[99.0, 99.0]] * 10)
+    compared = compare(values(certain[1:], 0), values(certain[:1], 0))
+    assert "p < 0.001" in difference_cell(compared).details[1]
+    assert "p < 0.001" in as_markdown(ablation_rows(certain, METRICS[:1], "a"), METRICS[:1], "a", {})
 
 
 def test_growth_is_tested_user_by_user():

@@ -28,8 +28,8 @@ def test_a_damaged_foreign_or_older_record_is_named(tmp_path):
         ("[" * 100_000, "is damaged"),
         (json.dumps({**document, "model": "a\x1b[31m"}), "holds control characters"),
         (json.dumps({**document, "config": {"k": ["a\x9b31m"]}}, ensure_ascii=False), "holds control characters"),
-        (json.dumps({**document, "schema_version": 0}), "by an older cpbench (record schema 0, this one reads 1)"),
-        (json.dumps({**document, "schema_version": 9}), "was written by a newer cpbench (record schema 9"),
+        (json.dumps({**document, "schema_version": 0}), "an older cpbench (record schema 0, this one reads 1); repeat"),
+        (json.dumps({**document, "schema_version": 9}), "a newer cpbench (record schema 9, this one reads 1); upgrade"),
     ):
         path.write_text(text)
         with pytest.raises(UsageError) as caught:

@@ -6,7 +6,8 @@ import numpy as np
 import polars as pl
 import pytest
 
-from cpbench.errors import UsageError
+from cpbench.errors import CpbenchError, UsageError
+from cpbench.evaluation.metrics import accuracy
 from cpbench.report.caption import caption
 from cpbench.report.evidence import Run
 from cpbench.report.grid import grid
@@ -50,8 +51,10 @@ def test_every_row_is_compared_with_the_best_or_with_the_one_named(runs):
     found = {row.model: row.differences for row in table.rows}
     assert found["ease"] == {} and found["sasrec"]["HR@10"].mean == pytest.approx(0.3, abs=0.05)
     assert mark(found["sasrec"]["HR@10"]) == "†"
-    with pytest.raises(UsageError, match="unknown reference model 'eese'; did you mean 'ease'"):
+    with pytest.raises(UsageError, match="unknown reference model 'eese'; did you mean 'ease'") as refused:
         with_statistics(tables, "eese")
+    assert str(refused.value).endswith("Known: ease, gru4rec, hstu, sasrec")  # models, not every row
+    assert with_statistics(tables, "ease (tuned)")[0][0].reference == "ease (tuned)"
 
 
 def test_intervals_hold_the_mean_and_a_table_says_what_they_are(runs):
@@ -143,18 +146,57 @@ def test_the_row_with_strange_ranks_is_named_and_not_the_others(runs, change, se
 def test_intervals_are_explained_and_the_missing_reference_is_told(runs, tmp_path):
     other = kept(tmp_path, "pinrec", 1, 0.4, dataset="other")
     tables, (warning,) = with_statistics(comparison_tables([*runs, other])[0], "ease")
-    assert warning == "ease has no row with ranks in 1 of 2 tables: nothing is compared there"
+    assert warning == ("ease has no row with ranks and HR@10 or NDCG@10 in 1 of 2 tables: nothing is compared "
+                       "there")
     without = next(table for table in tables if table.dataset == "other")
     assert without.reference is None and any("95 % bootstrap interval" in line for line in caption(without))
 
 
+def test_a_reference_of_lists_too_short_to_be_compared_is_told(runs, tmp_path):
+    ones = kept(tmp_path, "ones", 1, 0.4)
+    short = record("ones", notes={"events": float(EVENTS), "beam": 1.0},
+                   metrics={"test": {"HR@1": ones.record.metrics.test["HR@10"]}})
+    (table,), (warning,) = with_statistics(comparison_tables([*runs, Run(short, ones.folder)])[0], "ones")
+    assert "ones has no row with ranks and HR@10 or NDCG@10 in 1 of 1 tables" in warning and table.reference is None
+    assert table.columns == ["HR@1", "HR@10", "NDCG@10"]  # else a row without any figure
+    (alone,), _ = with_statistics(comparison_tables([Run(short, ones.folder)])[0])
+    assert alone.columns == ["HR@1"] and alone.reference is None
+
+
 def test_one_user_proves_nothing(runs):
+    alone = []
     for run in runs:
         path = run.folder / "ranks.parquet"
-        pl.read_parquet(path).filter(pl.col("user") == 0).write_parquet(path)
-    (table,), warnings = with_statistics(comparison_tables(runs)[0])
+        table = pl.read_parquet(path).filter(pl.col("user") == 0)
+        table.write_parquet(path)
+        metrics = {"test": accuracy(table["rank"].to_numpy())}
+        alone.append(Run(record(run.record.model, run.record.seed, metrics=metrics), run.folder))
+    (table,), warnings = with_statistics(comparison_tables(alone)[0])
     assert warnings == [] and not any(row.differences for row in table.rows)
     assert not any(row.metrics["HR@10"].interval for row in table.rows)
+
+
+def test_a_run_that_its_own_ranks_contradict_is_left_out_and_named(runs, tmp_path):
+    path = runs[0].folder / "ranks.parquet"
+    pl.read_parquet(path).with_columns(rank=pl.lit(1.0)).write_parquet(path)
+    edited = runs[-1].record.metrics.model_copy(update={"test": {**runs[-1].record.metrics.test, "HR@20": 0.9}})
+    runs[-1] = Run(runs[-1].record.model_copy(update={"metrics": edited}), runs[-1].folder)
+    (table,), warnings = with_statistics(comparison_tables(runs)[0])
+    assert {row.model: row.seeds for row in table.rows} == {"sasrec": [2, 3], "gru4rec": [1, 2, 3], "ease": [1]}
+    assert [row.metrics["HR@10"].mean for row in table.rows] == [
+        row.metrics["HR@10"].mean for row in comparison_tables(runs[1:-1])[0][0].rows]
+    assert all(row.metrics["HR@10"].interval for row in table.rows) and all(row.differences for row in table.rows[1:])
+    assert len(warnings) == 2
+    assert "HR@10 is " in warnings[0] and "in the record, 1.000000 by the ranks" in warnings[0]
+    assert f"see `cpbench verify {runs[0].folder}`" in warnings[0]
+    assert f"left out: {runs[-1].folder}: HR@20 is 0.9 in the record, " in warnings[1]
+    other = kept(tmp_path, "pinrec", 1, 0.4, dataset="other")
+    pl.read_parquet(other.folder / "ranks.parquet").with_columns(rank=pl.lit(7.0)).write_parquet(
+        other.folder / "ranks.parquet")
+    found, _ = with_statistics(comparison_tables([*runs, other])[0])
+    assert [each.dataset for each in found] == ["tiny"]
+    with pytest.raises(CpbenchError, match=r"no run is left to report: left out: .*pinrec"):
+        with_statistics(comparison_tables([other])[0])
 
 
 def test_a_thousand_runs_of_one_table_are_read_without_a_warning(tmp_path):

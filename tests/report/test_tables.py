@@ -6,6 +6,7 @@ from cpbench.report.caption import caption, describe
 from cpbench.report.collect import collect
 from cpbench.report.grid import grid, title
 from cpbench.report.tables import comparison_tables
+from cpbench.report.verify import verify
 from tests.report.records import record, runs, store
 
 
@@ -60,7 +61,7 @@ def test_versions_of_the_data_and_protocols_never_share_a_table():
     tables, warnings = comparison_tables(runs(records))
     assert sorted(len(table.rows) for table in tables) == [1, 1, 1, 2]
     assert any("2 versions of the data (fingerprints aaaa, bbbb)" in line for line in warnings)
-    assert any("3 protocols" in line and "serving lag 900 s" in line and "separate tables" in line for line in warnings)
+    assert ("several protocols (3 on tiny): their records do not compare and stand in separate tables") in warnings
 
 
 def test_settings_make_rows_of_their_own():
@@ -118,7 +119,8 @@ def test_cutoffs_beyond_the_catalogue_have_no_column():
 def test_collecting_names_what_it_leaves_out(tmp_path, monkeypatch):
     monkeypatch.setenv("CPBENCH_HOME", str(tmp_path / "home"))
     results = tmp_path / "results"
-    with pytest.raises(UsageError, match=r"no run record in .*results; make one with `cpbench run"):
+    with pytest.raises(UsageError, match=r"no run record in .*results, which does not exist; make one with "
+                                         r"`cpbench run .* --results "):
         collect(results)
     store(results, record())
     broken = store(results, record("ease"))
@@ -132,6 +134,20 @@ def test_collecting_names_what_it_leaves_out(tmp_path, monkeypatch):
         collect(results, ["tinny"])
     with pytest.raises(UsageError, match=r"no run on ml-1m is recorded in .*, only on tiny; make one with"):
         collect(results, ["ml-1m"])
+
+
+@pytest.mark.parametrize(("part", "name", "value"), [
+    ("test", "HR@10", -1.0), ("test", "NDCG@10", 1.5), ("test", "coverage@10", 7.0), ("test", "HR@10/low", 2.0),
+    ("test", "novelty@10", -0.5), ("valid", "MRR", 1.01)])
+def test_a_metric_that_no_ranking_can_have_leaves_the_run_out(tmp_path, part, name, value):
+    honest = record("ease", metrics={"valid": {"MRR": 1.0}, "test": {"HR@10": 0.0, "novelty@10": 12.5}})
+    metrics = honest.metrics.model_dump()
+    store(tmp_path, honest)
+    folder = store(tmp_path, record("sasrec", metrics={**metrics, part: {**metrics[part], name: value}}))
+    found, (warning,) = collect(tmp_path)
+    assert [each.record.model for each in found] == ["ease"]
+    assert f"{name} is {value} in the record, which no ranking can have; see `cpbench verify {folder}`" in warning
+    assert any("which no ranking can have" in each for each in verify(folder).problems)
 
 
 def test_a_model_that_generates_is_said_to_be_ranked_by_its_beam():

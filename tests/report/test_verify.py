@@ -1,3 +1,4 @@
+import json
 import re
 from pathlib import Path
 
@@ -5,6 +6,7 @@ import numpy as np
 import polars as pl
 import pytest
 
+from cpbench.data.protocol import Protocol
 from cpbench.evaluation.metrics import accuracy, horizon
 from cpbench.report.record import RunRecord
 from cpbench.report.verify import run_folders, verify
@@ -96,6 +98,68 @@ def test_a_file_that_was_exchanged_is_found(tmp_path):
     assert verdict.sealed and len(verdict.problems) == 2
     assert "ranks.parquet is not the file written with the record" in verdict.problems[0]
     assert "curve.json cannot be read" in verdict.problems[1]
+
+
+def trained(results: Path, curve: list[dict], **changes) -> Path:
+    """`honest`, with a learning curve of three epochs of which the second is the best."""
+    valid = accuracy(RANKS[:, 1])
+    made = honest(**{"metrics": honest().metrics.model_copy(update={"valid": valid}), **changes})
+    folder = kept(results, made)
+    (folder / "curve.json").write_text(json.dumps(curve))
+    return folder
+
+
+CURVE = [{"epoch": epoch, "best_epoch": min(epoch, 2), "parts": {},
+          "valid": accuracy(RANKS[:, 1] if epoch == 2 else RANKS[:, 0])} for epoch in (1, 2, 3)]
+
+
+def test_epochs_and_validation_are_those_of_the_curve(tmp_path):
+    folder = trained(tmp_path, CURVE)
+    assert verify(folder).problems == []
+    text = (folder / "record.json").read_text()
+    for old, new, problem in [
+        ('"valid":{"HR@1":0.0', '"valid":{"HR@1":0.9', "validation HR@1 is 0.9 in the record, 0.0 in curve.json"),
+        ('"best_epoch":2', '"best_epoch":1', "best epoch: 1 in the record, 2 in curve.json"),
+        ('"epochs":3', '"epochs":30', "epochs: 30 in the record, 3 in curve.json"),
+        ('"best_epoch":2', '"best_epoch":9999', "the record says that epoch 9999 of 3 was the best"),
+    ]:
+        assert old in text
+        (folder / "record.json").write_text(text.replace(old, new))
+        assert verify(folder).problems[0] == problem
+    (folder / "record.json").write_text(text)
+    for damaged in ("{", "3", '[{"epoch": 1}, 2]', '[{"best_epoch": 2}]'):
+        (folder / "curve.json").write_text(damaged)
+        assert any("curve.json cannot be read as a learning curve" in each for each in verify(folder).problems)
+
+
+def test_a_curve_of_another_librarys_figures_and_filtered_lists_are_not_compared(tmp_path):
+    theirs = [{"epoch": each["epoch"], "best_epoch": each["best_epoch"], "valid": {"NDCG@10": 0.01}} for each in CURVE]
+    assert verify(trained(tmp_path / "a", theirs)).problems == []
+    other = [{**each, "valid": {"NDCG@10": 0.01}} for each in CURVE]
+    assert verify(trained(tmp_path / "b", other, obeys="model+filter")).problems == []
+
+
+@pytest.mark.parametrize(("change", "problem"), [
+    ({"dataset": "ml-1m"}, "the record is of dataset ml-1m, its folder of tiny"),
+    ({"model": "hstu"}, "the record is of model hstu, its folder of sasrec"),
+    ({"seed": 10}, "the record is of run tuned-seed10, its folder of tuned-seed1"),
+    ({"protocol": Protocol(serving_lag=900)}, "the record is of protocol leave-one-out,lag=900, its folder of "
+                                              "leave-one-out"),
+])
+def test_the_names_are_those_of_the_folder(tmp_path, change, problem):
+    folder = kept(tmp_path, honest())
+    assert verify(folder).problems == []
+    (folder / "record.json").write_text(honest(**change).model_dump_json())
+    assert verify(folder).problems == [problem]
+
+
+def test_a_folder_that_was_copied_elsewhere_is_no_problem(tmp_path):
+    made = honest(model="recbole:SASRec")
+    folder = kept(tmp_path, made)
+    assert verify(folder).problems == [] == verify(folder).remarks  # in a folder called recbole_SASRec
+    (tmp_path / "sent").mkdir()
+    copied = folder.rename(tmp_path / "sent" / "run")
+    assert verify(copied).problems == [] and "not in the folder where cpbench put it" in verify(copied).remarks[0]
 
 
 def test_where_it_came_from_is_remarked(tmp_path):

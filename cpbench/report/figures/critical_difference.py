@@ -14,6 +14,7 @@ from scipy import stats
 
 from cpbench.report.figures.labels import heading, shortened
 from cpbench.report.figures.style import COLUMN, GREY, SMALL, Drawn, blank, save, styled
+from cpbench.report.statistics import p_text
 from cpbench.report.tables import ComparisonTable, Row
 
 if TYPE_CHECKING:
@@ -44,7 +45,7 @@ def draw(tables: Sequence[ComparisonTable], folder: Path) -> Drawn | None:
         return None
     datasets = list(dict.fromkeys(table.dataset for table in found.tables))
     verdict = (f"Friedman's test {'tells' if found.p_value < LEVEL else 'does not tell'} the models apart "
-               f"(p {'< .001' if found.p_value < 0.001 else f'= {found.p_value:.3f}'})")
+               f"({p_text(found.p_value)})")
     caption = (f"Average rank by {METRIC} over {len(found.tables)} tables ({'; '.join(map(heading, found.tables))}), "
                f"1 is best. {verdict}. Models joined by a bar are closer than Nemenyi's critical difference, "
                f"{found.difference:.2f} at 5 %.")
