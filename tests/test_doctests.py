@@ -6,11 +6,11 @@ import pytest
 from cpbench.baselines.tiger import text
 
 from cpbench import errors
-from cpbench.experiments import plan
+from cpbench.report import place
 from cpbench.report.figures import critical_difference
 
 
-@pytest.mark.parametrize("module", [errors, text, plan, critical_difference])
+@pytest.mark.parametrize("module", [errors, text, place, critical_difference])
 def test_examples(module) -> None:
     result = doctest.testmod(module)
     assert result.attempted and not result.failed

@@ -12,8 +12,8 @@ from cpbench.data.protocol import Split
 from cpbench.errors import CpbenchError
 from cpbench.experiments import environment
 from cpbench.experiments.lock import only_one
-from cpbench.experiments.plan import run_folder
 from cpbench.experiments.record import RunRecord, load_record, write_run
+from cpbench.report.place import run_folder
 from cpbench.report.record import ORACLE, Cost, Metrics
 
 

@@ -19,11 +19,11 @@ from cpbench.evaluation.lists import evaluate_lists
 from cpbench.experiments import environment
 from cpbench.experiments.lock import only_one
 from cpbench.experiments.original_ids import no_such
-from cpbench.experiments.plan import folder_name, run_folder
 from cpbench.experiments.record import RunRecord, load_record, write_run
 from cpbench.files import clear_leftovers
 from cpbench.models.conformance import INFORMATION
 from cpbench.models.registry import family_names, model_names
+from cpbench.report.place import folder_name, run_folder
 from cpbench.report.record import EXTERNAL, FILE_NAME, ORACLE, Cost, Metrics
 
 UNKNOWN = "unknown"

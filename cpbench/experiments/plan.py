@@ -26,6 +26,7 @@ from cpbench.experiments.recipes import (
 )
 from cpbench.models.base import Recommender
 from cpbench.models.registry import model_class, model_names
+from cpbench.report.place import run_folder
 
 UNITS = {"": 1, "s": 1, "m": 60, "min": 60, "h": 3600, "d": 86400}
 SPLITS = ("leave-one-out", "temporal")
@@ -77,42 +78,6 @@ class Cell:
     def folder(self, results: Path) -> Path:
         """``results/DATASET/PROTOCOL/MODEL/RUN``."""
         return run_folder(results, self.dataset, self.protocol, self.model_name, self.run_name)
-
-
-def run_folder(results: Path, dataset: str, protocol: Protocol, model: str, run: str) -> Path:
-    return results.joinpath(*map(folder_name, (dataset, protocol_name(protocol), model, run)))
-
-
-def folder_name(text: str) -> str:
-    """`text` with whatever a file system may not like replaced.
-
-    >>> folder_name("recbole:SASRec")
-    'recbole_SASRec'
-    """
-    return re.sub(r"[^\w.,=+-]", "_", text)
-
-
-def protocol_name(protocol: Protocol) -> str:
-    """A folder name that says everything in which the protocol differs from plain leave-one-out or temporal.
-
-    >>> protocol_name(Protocol(serving_lag=900, exclude_seen=False))
-    'leave-one-out,lag=900,seen=kept'
-    """
-    name: str = protocol.split
-    if protocol.serving_lag:
-        name += f",lag={protocol.serving_lag}"
-    if not protocol.exclude_seen:
-        name += ",seen=kept"
-    default = Protocol()
-    if protocol.condition is not None:
-        name += f",condition={protocol.condition}"
-    if protocol.horizon != default.horizon:
-        name += f",horizon={protocol.horizon}"
-    if protocol.targets_per_user != default.targets_per_user:
-        name += f",targets={protocol.targets_per_user}"
-    if protocol.holdout != default.holdout:
-        name += f",holdout={protocol.holdout:g}"
-    return name
 
 
 def parse_lag(text: str) -> int:

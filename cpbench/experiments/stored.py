@@ -6,10 +6,10 @@ from pathlib import Path
 from cpbench.data import catalogue
 from cpbench.data.protocol import Split, split
 from cpbench.errors import CpbenchError, UsageError, closest
-from cpbench.experiments.plan import folder_name
 from cpbench.models.base import InstructedRecommender, Recommender
 from cpbench.models.registry import model_class
 from cpbench.report.collect import collect
+from cpbench.report.place import folder_name
 from cpbench.report.record import FILE_NAME, RunRecord, load_record
 
 

@@ -14,6 +14,7 @@ from cpbench.data.fetch import checksum
 from cpbench.errors import CpbenchError, UsageError
 from cpbench.evaluation.metrics import accuracy, horizon
 from cpbench.report.evidence import RANKS, read_ranks
+from cpbench.report.place import run_folder
 from cpbench.report.record import EXTERNAL, FILE_NAME, ORACLE, RunRecord, impossible, load_record
 
 TOLERANCE = 1e-9
@@ -99,8 +100,6 @@ def _check_files(verdict: Verdict, record: RunRecord) -> None:
 
 def _check_place(verdict: Verdict, record: RunRecord) -> None:
     """The names in the record are those of its folder; a folder that was copied elsewhere tells nothing."""
-    from cpbench.experiments.plan import run_folder
-
     run = record.recipe if record.recipe == EXTERNAL or record.model == ORACLE else f"{record.recipe}-seed{record.seed}"
     expected = run_folder(Path(), record.dataset, record.protocol, record.model, run).parts
     found = verdict.folder.resolve().parts[-len(expected):]

@@ -10,10 +10,9 @@ from cpbench.experiments.plan import (
     parse_lag,
     parse_seeds,
     plan,
-    protocol_name,
-    run_folder,
     why_default,
 )
+from cpbench.report.place import protocol_name, run_folder
 from tests.experiments.tiny import place, tiny
 
 

@@ -5,8 +5,8 @@ from pathlib import Path
 from typing import Any
 
 from cpbench.data.protocol import Protocol
-from cpbench.experiments.plan import run_folder
 from cpbench.report.evidence import Run
+from cpbench.report.place import run_folder
 from cpbench.report.record import RunRecord
 
 

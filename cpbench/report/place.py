@@ -1,0 +1,42 @@
+"""Where a run lies: ``results/DATASET/PROTOCOL/MODEL/RUN``."""
+
+import re
+from pathlib import Path
+
+from cpbench.data.protocol import Protocol
+
+
+def run_folder(results: Path, dataset: str, protocol: Protocol, model: str, run: str) -> Path:
+    return results.joinpath(*map(folder_name, (dataset, protocol_name(protocol), model, run)))
+
+
+def folder_name(text: str) -> str:
+    """`text` with whatever a file system may not like replaced.
+
+    >>> folder_name("recbole:SASRec")
+    'recbole_SASRec'
+    """
+    return re.sub(r"[^\w.,=+-]", "_", text)
+
+
+def protocol_name(protocol: Protocol) -> str:
+    """A folder name that says everything in which the protocol differs from plain leave-one-out or temporal.
+
+    >>> protocol_name(Protocol(serving_lag=900, exclude_seen=False))
+    'leave-one-out,lag=900,seen=kept'
+    """
+    name: str = protocol.split
+    if protocol.serving_lag:
+        name += f",lag={protocol.serving_lag}"
+    if not protocol.exclude_seen:
+        name += ",seen=kept"
+    default = Protocol()
+    if protocol.condition is not None:
+        name += f",condition={protocol.condition}"
+    if protocol.horizon != default.horizon:
+        name += f",horizon={protocol.horizon}"
+    if protocol.targets_per_user != default.targets_per_user:
+        name += f",targets={protocol.targets_per_user}"
+    if protocol.holdout != default.holdout:
+        name += f",holdout={protocol.holdout:g}"
+    return name
