@@ -23,14 +23,16 @@ def closest(name: str, known: Iterable[str], count: int) -> list[str]:
     ['sasrec']
     """
     choices = {each.lower(): each for each in known}
-    return [choices[each] for each in get_close_matches(name.lower(), choices, n=count, cutoff=0.65)]
+    if name.lower() in choices:
+        return [choices[name.lower()]]
+    return [choices[each] for each in get_close_matches(name.lower(), choices, n=count, cutoff=0.5)]  # tyni, tiny: .5
 
 
 def unknown(kind: str, name: str, known: Iterable[str]) -> UsageError:
     """The error for a name that does not exist: it quotes the nearest valid ones.
 
     >>> str(unknown("model", "sasrek", ["sasrec", "ease"]))
-    "unknown model 'sasrek'; did you mean 'sasrec'? Known: ease, sasrec"
+    "unknown model 'sasrek'; did you mean 'sasrec' or 'ease'? Known: ease, sasrec"
     """
     choices = sorted(known)
     near = closest(name, choices, 2)

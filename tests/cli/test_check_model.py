@@ -49,7 +49,7 @@ def test_a_model_that_leaves_the_process_is_not_taken_for_one_that_passed(tmp_pa
 
 
 @pytest.mark.parametrize(("reference", "sentence"), [
-    ("eas", "unknown model 'eas'; did you mean 'ease'?"),
+    ("eas", "unknown model 'eas'; did you mean 'ease' or 'esasrec'?"),
     ("EASE", "unknown model 'EASE'; did you mean 'ease'?"),
     ("nowhere:Model", "'nowhere:Model' cannot be imported: ModuleNotFoundError: No module named 'nowhere'"),
     ("pathlib:Nothing", "'pathlib:Nothing' cannot be imported: AttributeError"),

@@ -19,7 +19,7 @@ installed = pytest.mark.skipif(find_spec("recbole") is None, reason="RecBole is 
 @installed
 @pytest.mark.parametrize(("name", "settings", "sentence"), [
     ("recbole:SASRek", {}, r"unknown RecBole model 'SASRek'; did you mean 'SASRec' or 'SASRecF'\?"),
-    ("recbole:sasrec", {}, r"unknown RecBole model 'sasrec'; did you mean 'SASRec' or"),
+    ("recbole:sasrec", {}, r"unknown RecBole model 'sasrec'; did you mean 'SASRec'\?"),
     ("recbole:LightGCN", {}, "recbole:LightGCN is not a sequential model but a general one"),
     ("recbole:KGAT", {}, "recbole:KGAT is not a sequential model but a knowledge-aware one"),
     ("recbole:S3Rec", {}, "recbole:S3Rec cannot be run here: it is trained in two runs"),
