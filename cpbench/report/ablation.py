@@ -89,14 +89,11 @@ def _difference(group: list[Measured], base: list[Measured], name: str) -> Diffe
 
 def _corrected(rows: list[AblationRow]) -> list[AblationRow]:
     """The rows of one protocol, with the p-values of a family."""
-    places = [(place, name) for place, row in enumerate(rows) for name, difference in row.differences.items()
-              if difference.p_value is not None]
-    values = holm([p for place, name in places if (p := rows[place].differences[name].p_value) is not None])
-    for (place, name), value in zip(places, values, strict=True):
-        row = rows[place]
-        changed = replace(row.differences[name], p_value=value)
-        rows[place] = replace(row, differences={**row.differences, name: changed})
-    return rows
+    values = iter(holm([difference.p_value for row in rows for difference in row.differences.values()
+                        if difference.p_value is not None]))
+    return [replace(row, differences={
+        name: difference if difference.p_value is None else replace(difference, p_value=next(values))
+        for name, difference in row.differences.items()}) for row in rows]
 
 
 def _hits(run: Measured, name: str) -> np.ndarray:
@@ -118,7 +115,8 @@ def _ends(name: str) -> tuple[str, str]:
 
 
 TEST = ("mean [95 % interval over users and seeds], p of a t test over both, Holm-corrected over all figures of "
-               "a protocol")
+        "a protocol")
+"""What a difference rests on."""
 
 
 def lag_text(lag: int) -> str:

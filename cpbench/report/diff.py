@@ -93,7 +93,7 @@ def diff(first: Run, second: Run) -> RunDiff:
                            (one.config_sources.get(each.name), other.config_sources.get(each.name)))
                 for each in _differences(one.config, other.config)]
     remarks = [f"{run.folder} is not to be trusted: {problem}; see `cpbench verify`"
-               for run in (first, second) for problem in verify(run.folder, place=False).problems[:1]]
+               for run in (first, second) for problem in verify(run.folder).problems[:1]]
     users = None
     if one.dataset_fingerprint != other.dataset_fingerprint:
         remarks.append("users cannot be paired: the runs are on different data")

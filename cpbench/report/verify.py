@@ -45,11 +45,8 @@ def run_folders(results: Path) -> list[Path]:
                   if not any(part.startswith(".") for part in folder.relative_to(results).parts))
 
 
-def verify(folder: Path, place: bool = True) -> Verdict:
-    """What can be said of the run in `folder`; a record or ranks that cannot be read are problems, not exceptions.
-
-    `place`: whether the names of its folder are looked at, too, which takes a second to import the models.
-    """
+def verify(folder: Path) -> Verdict:
+    """What can be said of the run in `folder`; a record or ranks that cannot be read are problems, not exceptions."""
     verdict = Verdict(folder)
     try:
         record = load_record(folder)
@@ -57,8 +54,7 @@ def verify(folder: Path, place: bool = True) -> Verdict:
         verdict.problems.append(str(error))
         return verdict
     verdict.problems += impossible(record)
-    if place:
-        _check_place(verdict, record)
+    _check_place(verdict, record)
     if record.model == ORACLE:
         verdict.remarks.append("a ceiling, computed from the simulator's truth: it has no ranks")
         return verdict
