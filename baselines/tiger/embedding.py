@@ -46,7 +46,7 @@ def _sentence_transformer(texts: Sequence[str], name: str) -> np.ndarray:
     try:
         from sentence_transformers import SentenceTransformer
     except ImportError as error:
-        raise UsageError(f"embedding = '{SENTENCES}{name}' needs the package sentence-transformers: "
+        raise UsageError(f"embedding = '{SENTENCES}{name}' needs the package sentence-transformers ({error}): "
                          f"pip install 'cpbench[text]', or use embedding={TF_IDF}") from error
     try:
         model = SentenceTransformer(name)
