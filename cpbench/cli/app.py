@@ -23,6 +23,7 @@ from cpbench.cli import (
     report,
     run,
     simulate,
+    tune,
     verify,
 )
 from cpbench.errors import CpbenchError
@@ -44,6 +45,7 @@ for name, module, panel in (
     ("models", models, "Models"),
     ("check-model", check_model, "Models"),
     ("run", run, "Experiments"),
+    ("tune", tune, "Experiments"),
     ("ablate", ablate, "Experiments"),
     ("eval", eval, "Experiments"),
     ("report", report, "Experiments"),

@@ -6,7 +6,6 @@ from typing import Any
 from rich.markup import escape
 
 from cpbench.cli.console import Output
-from cpbench.experiments.plan import Cell
 from cpbench.experiments.watcher import Outcome
 from cpbench.report.record import RunRecord
 from cpbench.training.loop import SELECTION_METRIC, EpochReport
@@ -15,7 +14,7 @@ SECONDS_BETWEEN_LINES = 10.0
 
 
 class LiveWatcher:
-    """Tells of `total` cells through `output`, with `progress` (a rich Progress) where a terminal watches."""
+    """Tells of `total` trainings through `output`, with `progress` (a rich Progress) where a terminal watches."""
 
     def __init__(self, output: Output, progress: Any, total: int) -> None:
         self.output = output
@@ -34,10 +33,10 @@ class LiveWatcher:
     def warn(self, text: str) -> None:
         self.output.warn(text)
 
-    def begin(self, cell: Cell) -> None:
+    def begin(self, label: str) -> None:
         self.begun += 1
         self.validated, self.best, self.seconds, self.last_line = "", "", [], 0.0
-        self.output.note(f"[{self.begun}/{self.total}] {cell.label}")
+        self.output.note(f"[{self.begun}/{self.total}] {label}")
         self.progress.reset(self.bar, total=None, state="starting")
 
     def epoch(self, report: EpochReport) -> None:

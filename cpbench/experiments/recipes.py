@@ -20,6 +20,8 @@ from cpbench.training.config import TrainingConfig
 DEFAULTS = "defaults"
 """The recipe that is no recipe: the defaults of the classes."""
 TUNED = "tuned"
+SEARCH = "search"
+"""The table of a recipe file that is no recipe either: what `cpbench tune` varies."""
 STAGE = "sft."
 """Prefix of the keys of the fine-tuning stage: ``--set sft.learning_rate=1e-5``; in a recipe, its table ``sft``."""
 GIVEN = ("pilot", "condition")
@@ -82,7 +84,12 @@ def known_keys(model_class: type[Recommender]) -> set[str]:
 
 def recipe_names(model_class: type[Recommender]) -> list[str]:
     """The recipes that the model ships, and `defaults`."""
-    return [*_read(model_class), DEFAULTS]
+    return [*(name for name in _read(model_class) if name != SEARCH), DEFAULTS]
+
+
+def search_table(model_class: type[Recommender]) -> dict[str, str]:
+    """What `cpbench tune` varies unless it is told: a range or a list of values for each key, as text."""
+    return {key: text for key, text in _read(model_class).get(SEARCH, {}).items() if key != "source"}
 
 
 def choose_recipe(model_class: type[Recommender], wanted: str) -> str:
@@ -137,11 +144,12 @@ def parse_settings(settings: list[str]) -> dict[str, Any]:
         key, equals, text = setting.partition("=")
         if not (equals and key.strip() and text.strip()):
             raise UsageError(f"--set {setting!r} is not of the form KEY=VALUE, as in --set width=32")
-        parsed[key.strip()] = _value(text.strip())
+        parsed[key.strip()] = parse_value(text.strip())
     return parsed
 
 
-def _value(text: str) -> Any:
+def parse_value(text: str) -> Any:
+    """A TOML value, or else plain text."""
     try:
         document = tomllib.loads(f"value = {text}")
     except tomllib.TOMLDecodeError:

@@ -38,7 +38,7 @@ def run(cells: Sequence[Cell], results: Path, watcher: Watcher, force: bool = Fa
         device: str = "auto") -> list[Outcome]:
     """Run all cells, in order. Raises UsageError when `results` cannot be written or `device` is not there."""
     target = choose_device(device)
-    _check_writable(results)
+    check_writable(results)
     allocator.tune()
     outcomes = []
     parts: dict[tuple[str, Protocol], Split] = {}
@@ -48,7 +48,7 @@ def run(cells: Sequence[Cell], results: Path, watcher: Watcher, force: bool = Fa
         if tape and force:
             shutil.rmtree(tape, ignore_errors=True)
         for cell in alike:
-            watcher.begin(cell)
+            watcher.begin(cell.label)
             folder = cell.folder(results)
             try:
                 if (cell.dataset, cell.protocol) not in parts:
@@ -59,7 +59,7 @@ def run(cells: Sequence[Cell], results: Path, watcher: Watcher, force: bool = Fa
             except Exception as error:
                 if os.environ.get("CPBENCH_DEBUG"):
                     raise
-                outcome = Outcome(cell, "failed", folder, error=_sentence(error))
+                outcome = Outcome(cell, "failed", folder, error=sentence(error))
             outcomes.append(outcome)
             watcher.end(outcome)
         if tape:
@@ -82,15 +82,15 @@ def _try_ceiling(part: Split, results: Path, watcher: Watcher) -> None:
         watcher.warn(f"the ceiling of {part.dataset.name} was not recorded: {error}")
 
 
-def _sentence(error: Exception) -> CpbenchError:
+def sentence(error: Exception) -> CpbenchError:
     if isinstance(error, CpbenchError):
         return error
     return CpbenchError(f"{type(error).__name__}: {str(error).strip() or 'no message'} "
                         "(set CPBENCH_DEBUG=1 for the details)")
 
 
-def _check_writable(results: Path) -> None:
-    """Before hours of training, not after."""
+def check_writable(results: Path) -> None:
+    """Before hours of training, not after. Raises UsageError."""
     try:
         results.mkdir(parents=True, exist_ok=True)
         probe = results / f".probe-{os.getpid()}"
@@ -177,14 +177,10 @@ def _open(unfinished: Path, cell: Cell, part: Split, watcher: Watcher, force: bo
 def _train_and_record(cell: Cell, part: Split, folder: Path, state: Path, started: str, watcher: Watcher,
                       device: torch.device, tape: Path | None) -> RunRecord:
     environment.forget_peak_memory()
-    seed_everything(cell.seed, 0)
-    try:
-        model = cell.model_class(cell.settings.model, Facts.of(part.dataset))
-    except ValueError as error:  # settings that are valid one by one, but not together
-        raise UsageError(f"{cell.model_name} cannot be built with these settings: {error}") from error
+    model = build(cell, part)
     if tape:
         _open(tape, cell, part, watcher, force=False)
-    result = _fit(model, cell, part, state, watcher, device, tape)
+    result = fit(model, cell, part, state, watcher, device, tape)
     valid = evaluate(model, part, part.valid, only_accuracy=True)
     test = evaluate(model, part, part.test)
     record = RunRecord(
@@ -210,8 +206,18 @@ def _train_and_record(cell: Cell, part: Split, folder: Path, state: Path, starte
     return write_run(folder, record, part.test, test.ranks if test.steps is None else test.steps, result.curve, model)
 
 
-def _fit(model: Recommender, cell: Cell, part: Split, state: Path, watcher: Watcher, device: torch.device,
-         tape: Path | None) -> TrainingResult:
+def build(cell: Cell, part: Split) -> Recommender:
+    """The model of `cell` before any training. Raises UsageError when its settings do not fit together."""
+    seed_everything(cell.seed, 0)
+    try:
+        return cell.model_class(cell.settings.model, Facts.of(part.dataset))
+    except ValueError as error:  # settings that are valid one by one, but not together
+        raise UsageError(f"{cell.model_name} cannot be built with these settings: {error}") from error
+
+
+def fit(model: Recommender, cell: Cell, part: Split, state: Path, watcher: Watcher, device: torch.device,
+        tape: Path | None = None) -> TrainingResult:
+    """Train it by the loop, which keeps its state in the folder `state` and finds it there, or by its own `fit`."""
     if isinstance(model, NeuralRecommender) and cell.settings.training is not None:
         return train(model, part, cell.settings.training, cell.seed, state, watcher.epoch, str(device), tape=tape,
                      say=watcher.say)

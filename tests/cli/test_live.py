@@ -35,7 +35,7 @@ def test_the_next_run_begins_without_the_validation_of_the_last(capsys: pytest.C
     with output.progress() as progress:
         watcher = LiveWatcher(output, progress, 2)
         watcher.epoch(report(2, 0.25, 2))
-        watcher.begin(cell)
+        watcher.begin(cell.label)
         watcher.epoch(report(1, None, 0))
     assert "valid" not in capsys.readouterr().err.splitlines()[-1]
 

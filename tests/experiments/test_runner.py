@@ -28,8 +28,8 @@ class Notes:
 
     warn = say
 
-    def begin(self, cell) -> None:
-        self.lines.append(cell.label)
+    def begin(self, label) -> None:
+        self.lines.append(label)
 
     def epoch(self, report) -> None:
         self.epochs += 1

@@ -158,7 +158,8 @@ def test_sentence_transformers_where_they_are_missing(monkeypatch: pytest.Monkey
 
     monkeypatch.setattr(builtins, "__import__", without)
     with pytest.raises(UsageError, match=r"embedding = 'sentence-transformers:st5' needs the package "
-                                         r"sentence-transformers \(sentence_transformers\): pip install 'cpbench\[text\]'"):
+                                         r"sentence-transformers \(sentence_transformers\): pip install "
+                                         r"'cpbench\[text\]'"):
         embed(["a"], "sentence-transformers:st5", 8, 0)
     with pytest.raises(UsageError, match="embedding = 'bert' is neither 'tf-idf' nor 'sentence-transformers:"):
         embed(["a"], "bert", 8, 0)
