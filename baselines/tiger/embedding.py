@@ -45,9 +45,11 @@ def _tf_idf(texts: Sequence[str], width: int, seed: int) -> np.ndarray:
 def _sentence_transformer(texts: Sequence[str], name: str) -> np.ndarray:
     try:
         from sentence_transformers import SentenceTransformer
+        from transformers.utils.logging import disable_progress_bar
     except ImportError as error:
         raise UsageError(f"embedding = '{SENTENCES}{name}' needs the package sentence-transformers ({error}): "
                          f"pip install 'cpbench[text]', or use embedding={TF_IDF}") from error
+    disable_progress_bar()  # it knows nothing of --quiet
     try:
         model = SentenceTransformer(name)
     except (OSError, ValueError) as error:
