@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from cpbench.cli.options import DEFAULT_RESULTS, Force, Json, Quiet, Results
+from cpbench.cli.options import DEFAULT_RESULTS, Device, Force, Json, Quiet, Recipe, Results, Settings
 
 EPILOG = """Examples:
 
@@ -22,14 +22,13 @@ def command(
     variants: Annotated[list[str] | None, typer.Option(
         "--variant", metavar="LABEL", help="Only this row, and the one it is compared with; may be repeated."
     )] = None,
-    recipe: Annotated[str, typer.Option("--recipe", metavar="tuned|paper|...", help="Which recipe.")] = "tuned",
-    settings: Annotated[list[str] | None, typer.Option(
-        "--set", metavar="KEY=VALUE", help="Override a setting in all runs; may be repeated.")] = None,
+    recipe: Recipe = "tuned",
+    settings: Settings = None,
     serving_lags: Annotated[str, typer.Option(
         "--serving-lag", metavar="TIME[,TIME]", help="The protocols, 0 being the usual one.")] = "0,15m",
     condition: Annotated[str | None, typer.Option(
         "--condition", metavar="ATTRIBUTE", help="Of cgsa and instructions; else genre, or category.")] = None,
-    device: Annotated[str, typer.Option("--device", metavar="auto|cpu|cuda", help="Where to compute.")] = "auto",
+    device: Device = "auto",
     results: Results = DEFAULT_RESULTS,
     force: Force = False,
     as_json: Json = False,

@@ -5,7 +5,16 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from cpbench.cli.options import DEFAULT_RESULTS, Force, Json, Quiet, Results, comma_separated
+from cpbench.cli.options import (
+    DEFAULT_RESULTS,
+    Force,
+    Json,
+    Quiet,
+    Results,
+    ServingLag,
+    SplitName,
+    comma_separated,
+)
 
 if TYPE_CHECKING:
     from cpbench.experiments.external import External
@@ -34,10 +43,8 @@ def command(
         "--information", metavar="I[,I...]",
         help="What the system uses beside item ids: user, times, request time, categories, text; or ids: nothing."
         )] = "unknown",
-    split: Annotated[str, typer.Option(
-        "--split", metavar="leave-one-out|temporal", help="What is training, validation and test.")] = "leave-one-out",
-    serving_lag: Annotated[str, typer.Option(
-        "--serving-lag", metavar="TIME", help="The last 900, 15m, 1h or 1d before a test event are hidden.")] = "0",
+    split: SplitName = "leave-one-out",
+    serving_lag: ServingLag = "0",
     exclude_seen: Annotated[bool | None, typer.Option(
         "--exclude-seen/--include-seen", help="Take seen items out of the lists; else as the dataset says.")] = None,
     results: Results = DEFAULT_RESULTS,

@@ -11,6 +11,17 @@ Json = Annotated[bool, typer.Option("--json", help="Print exactly one JSON docum
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Say nothing but results, warnings and errors.")]
 Results = Annotated[Path, typer.Option("--results", metavar="DIR", help="Folder of the run records.")]
 Force = Annotated[bool, typer.Option("--force", help="Do it again even where it is already done.")]
+Recipe = Annotated[str, typer.Option(
+    "--recipe", metavar="tuned|paper|...", help="Which of a model's recipes: see `cpbench models`.")]
+Settings = Annotated[list[str] | None, typer.Option(
+    "--set", metavar="KEY=VALUE", help="Override a setting of model or training; may be repeated.")]
+SplitName = Annotated[str, typer.Option(
+    "--split", metavar="leave-one-out|temporal", help="What is training, validation and test.")]
+ServingLag = Annotated[str, typer.Option(
+    "--serving-lag", metavar="TIME", help="Hide the last 900, 15m, 1h or 1d before a test event.")]
+ExcludeSeen = Annotated[bool | None, typer.Option(
+    "--exclude-seen/--include-seen", help="Take seen items out of the ranking; else as the dataset says.")]
+Device = Annotated[str, typer.Option("--device", metavar="auto|cpu|cuda", help="Where to compute.")]
 Datasets = Annotated[str | None, typer.Option("--dataset", metavar="D[,D...]", help="Datasets, separated by commas.")]
 
 DEFAULT_RESULTS = RESULTS

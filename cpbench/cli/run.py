@@ -6,7 +6,20 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from cpbench.cli.options import DEFAULT_RESULTS, Datasets, Force, Json, Quiet, Results, comma_separated
+from cpbench.cli.options import (
+    DEFAULT_RESULTS,
+    Datasets,
+    Device,
+    ExcludeSeen,
+    Force,
+    Json,
+    Quiet,
+    Recipe,
+    Results,
+    Settings,
+    SplitName,
+    comma_separated,
+)
 
 if TYPE_CHECKING:
     from cpbench.experiments.watcher import Outcome
@@ -28,21 +41,17 @@ def command(
     models: Annotated[str, typer.Option("--model", metavar="M[,M...]", help="Models, separated by commas.")],
     datasets: Datasets = None,
     seeds: Annotated[str, typer.Option("--seeds", metavar="1,2,3", help="One run a seed.")] = "1",
-    recipe: Annotated[str, typer.Option(
-        "--recipe", metavar="tuned|paper|...", help="Which of a model's recipes: see `cpbench models`.")] = "tuned",
-    settings: Annotated[list[str] | None, typer.Option(
-        "--set", metavar="KEY=VALUE", help="Override a setting of model or training; may be repeated.")] = None,
-    split: Annotated[str, typer.Option(
-        "--split", metavar="leave-one-out|temporal", help="What is training, validation and test.")] = "leave-one-out",
+    recipe: Recipe = "tuned",
+    settings: Settings = None,
+    split: SplitName = "leave-one-out",
     serving_lags: Annotated[str, typer.Option(
         "--serving-lag", metavar="TIME[,TIME...]",
         help="Hide the last 900, 15m, 1h or 1d before a test event. Several protocols share a training.")] = "0",
     condition: Annotated[str | None, typer.Option(
         "--condition", metavar="ATTRIBUTE", help="Also train to obey it (genre, category, popularity, freshness, ...)."
         )] = None,
-    exclude_seen: Annotated[bool | None, typer.Option(
-        "--exclude-seen/--include-seen", help="Take seen items out of the ranking; else as the dataset says.")] = None,
-    device: Annotated[str, typer.Option("--device", metavar="auto|cpu|cuda", help="Where to compute.")] = "auto",
+    exclude_seen: ExcludeSeen = None,
+    device: Device = "auto",
     results: Results = DEFAULT_RESULTS,
     force: Force = False,
     as_json: Json = False,

@@ -6,7 +6,20 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from cpbench.cli.options import DEFAULT_RESULTS, Force, Json, Quiet, Results, comma_separated
+from cpbench.cli.options import (
+    DEFAULT_RESULTS,
+    Device,
+    ExcludeSeen,
+    Force,
+    Json,
+    Quiet,
+    Recipe,
+    Results,
+    ServingLag,
+    Settings,
+    SplitName,
+    comma_separated,
+)
 
 if TYPE_CHECKING:
     from cpbench.experiments.tune import Ledger
@@ -32,17 +45,12 @@ def command(
         "--try", metavar="KEY=LOW..HIGH|A,B,C", help="What to vary, instead of the model's own space; may be repeated."
         )] = None,
     seed: Annotated[int, typer.Option("--seed", min=0, help="Of all trainings, and of the search.")] = 1,
-    recipe: Annotated[str, typer.Option(
-        "--recipe", metavar="tuned|paper|...", help="What to start from: the rest of the settings.")] = "tuned",
-    settings: Annotated[list[str] | None, typer.Option(
-        "--set", metavar="KEY=VALUE", help="Fix a setting; may be repeated.")] = None,
-    split: Annotated[str, typer.Option(
-        "--split", metavar="leave-one-out|temporal", help="What is training, validation and test.")] = "leave-one-out",
-    serving_lag: Annotated[str, typer.Option(
-        "--serving-lag", metavar="TIME", help="Hide the last 900, 15m, 1h or 1d before an event.")] = "0",
-    exclude_seen: Annotated[bool | None, typer.Option(
-        "--exclude-seen/--include-seen", help="Take seen items out of the ranking; else as the dataset says.")] = None,
-    device: Annotated[str, typer.Option("--device", metavar="auto|cpu|cuda", help="Where to compute.")] = "auto",
+    recipe: Recipe = "tuned",
+    settings: Settings = None,
+    split: SplitName = "leave-one-out",
+    serving_lag: ServingLag = "0",
+    exclude_seen: ExcludeSeen = None,
+    device: Device = "auto",
     results: Results = DEFAULT_RESULTS,
     force: Force = False,
     as_json: Json = False,
