@@ -7,6 +7,7 @@ import pytest
 from cpbench.errors import CpbenchError, UsageError
 from cpbench.experiments import tune as module
 from cpbench.experiments.plan import plan
+from cpbench.experiments.runner import run
 from cpbench.experiments.search_space import Range, parse_space
 from cpbench.experiments.tune import Ledger, searches, tune
 from cpbench.training import loop
@@ -52,14 +53,8 @@ def test_the_recipe_comes_first_and_the_best_is_named(tmp_path: Path) -> None:
 def test_a_trial_is_worth_what_a_run_with_its_settings_validates(tmp_path: Path) -> None:
     ledger, _ = go(tmp_path / "results", 2)
     (cell,) = plan(["sasrec"], ["tiny"], [1], overrides=SHORT | ledger.trials[1].settings)
-    (outcome,) = module_run([cell], tmp_path / "runs")
+    (outcome,) = run([cell], tmp_path / "runs", Notes(), device="cpu")
     assert outcome.record is not None and outcome.record.metrics.valid == ledger.trials[1].valid
-
-
-def module_run(cells: list[Any], results: Path) -> list[Any]:
-    from cpbench.experiments.runner import run
-
-    return run(cells, results, Notes(), device="cpu")
 
 
 def test_the_test_is_never_looked_at(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
