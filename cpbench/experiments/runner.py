@@ -83,6 +83,7 @@ def _try_ceiling(part: Split, results: Path, watcher: Watcher) -> None:
 
 
 def sentence(error: Exception) -> CpbenchError:
+    """Any failure as one that a command can report."""
     if isinstance(error, CpbenchError):
         return error
     return CpbenchError(f"{type(error).__name__}: {str(error).strip() or 'no message'} "
