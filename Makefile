@@ -16,8 +16,9 @@ setup: .venv/.ready
 		echo 'RecBole could not be installed: recbole:NAME is not available, everything else is'
 	@touch $@
 
+# threads that wait sleep: beside other work, spinning takes twice the time (docs/speed.md)
 demo: setup
-	@$(BIN)/cpbench run --model popularity,sasrec,climber-pilot --dataset streaming --results .demo/results
+	@OMP_WAIT_POLICY=passive $(BIN)/cpbench run --model popularity,sasrec,climber-pilot --dataset streaming --results .demo/results
 	@$(BIN)/cpbench report --dataset streaming --results .demo/results
 	@$(BIN)/cpbench report --dataset streaming --results .demo/results --format markdown > .demo/report.md
 	@echo "The table as Markdown: .demo/report.md; every record behind it: .demo/results"
