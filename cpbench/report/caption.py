@@ -63,15 +63,17 @@ def footnotes(table: "ComparisonTable") -> list[str]:
 
 def _statistics(table: "ComparisonTable") -> list[str]:
     lines = []
+    several = any(len(row.seeds) > 1 for row in table.rows)
     if any(estimate.interval for row in table.rows for estimate in row.metrics.values()):
-        lines.append("[a, b]: 95 % bootstrap interval of the mean, users and seeds drawn again together.")
+        lines.append("[a, b]: 95 % bootstrap interval of the mean, "
+                     f"{'users and seeds drawn again together' if several else 'users drawn again'}.")
     compared = [row for row in table.rows if row.differences]
     if compared:
         rows = len(compared)
         family = (f"{rows} row{'s' * (rows > 1)}" if table.reference_is_named or rows == 1 else
                   f"all {rows * (rows + 1) // 2} pairs of rows, as the best row was chosen by these events")
-        lines.append(f"Differences are to {table.reference}: paired t test over users and seeds, Holm-corrected over "
-                     f"{family}. † differs (p < .05); ≈ is not told apart, and "
+        lines.append(f"Differences are to {table.reference}: paired t test over users{' and seeds' * several}, "
+                     f"Holm-corrected over {family}. † differs (p < .05); ≈ is not told apart, and "
                      "no difference larger than the figure behind ± can be upheld (two one-sided tests at 5 %).")
     single = [row.label for row in compared if not all(each.covers_seeds for each in row.differences.values())]
     if single:

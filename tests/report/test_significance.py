@@ -74,6 +74,14 @@ def test_intervals_hold_the_mean_and_a_table_says_what_they_are(runs):
     assert len({len(line.cells) for line in grid(table).lines}) == 1 == len({len(grid(table).headings)})
 
 
+def test_a_table_of_single_runs_does_not_speak_of_seeds(runs):
+    several, _ = with_statistics(comparison_tables(runs)[0])
+    single, _ = with_statistics(comparison_tables([run for run in runs if run.record.seed == 1])[0])
+    text, other = ("\n".join(caption(table)) for (table,) in (several, single))
+    assert "users and seeds drawn again together" in text and "t test over users and seeds," in text
+    assert "users drawn again." in other and "t test over users, Holm" in other
+
+
 def test_a_correction_counts_all_rows(runs):
     alone, _ = with_statistics(comparison_tables(runs[:6])[0], "sasrec")
     all_rows, _ = with_statistics(comparison_tables(runs)[0], "sasrec")
