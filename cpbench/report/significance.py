@@ -13,8 +13,9 @@ from cpbench.report.statistics import Comparison, Sample, compare, holm, interva
 from cpbench.report.tables import ComparisonTable, Row, without
 from cpbench.report.verify import contradictions
 
-METRICS = {"HR@10": lambda ranks: hit_rate(ranks, 10), "NDCG@10": lambda ranks: ndcg(ranks, 10)}
-"""The metrics that are compared, per event."""
+METRICS = {"HR@10": lambda ranks: hit_rate(ranks, 10), "HR@50": lambda ranks: hit_rate(ranks, 50),
+           "NDCG@10": lambda ranks: ndcg(ranks, 10)}
+"""The metrics that are compared, per event: the top of a list, and what a retriever hands on. Others may lead there."""
 LEVEL = 0.05
 
 
@@ -58,7 +59,7 @@ def with_statistics(tables: Sequence[ComparisonTable], reference: str | None = N
         warnings.append(f"rows without statistics: {_first_of(missing)}")
     lacking = [table for table in found if table.rows and table.reference is None]
     if reference is not None and lacking:
-        warnings.append(f"{reference} has no row with ranks and {' or '.join(METRICS)} in {len(lacking)} of "
+        warnings.append(f"{reference} has no row with ranks and any of {', '.join(METRICS)} in {len(lacking)} of "
                         f"{len(found)} tables: nothing is compared there")
     return found, warnings
 

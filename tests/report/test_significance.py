@@ -9,6 +9,7 @@ import pytest
 from cpbench.errors import CpbenchError, UsageError
 from cpbench.evaluation.metrics import accuracy
 from cpbench.report.caption import caption
+from cpbench.report.collect import collect
 from cpbench.report.evidence import Run
 from cpbench.report.grid import grid
 from cpbench.report.latex import latex
@@ -72,6 +73,20 @@ def test_intervals_hold_the_mean_and_a_table_says_what_they_are(runs):
     assert "The comparison of hstu (tuned) rests on a single run" in text  # ease has one run and needs no more
     assert "≈ ±" in markdown([table]) and "†" in markdown([table]) and r"$\approx$" in latex([table])
     assert len({len(line.cells) for line in grid(table).lines}) == 1 == len({len(grid(table).headings)})
+
+
+def test_the_length_of_the_list_may_decide_who_is_ahead(tmp_path):
+    draw = np.random.default_rng(0).random((2, 3, EVENTS))
+    for model, ranks in (("sasrec", np.where(draw[0] < 0.5, 1.0, 100.0)), ("hstu", np.where(draw[1] < 0.2, 1.0, 40.0))):
+        for seed, own in enumerate(ranks):
+            folder = store(tmp_path, record(model, seed, metrics={"test": accuracy(own)}), f"tuned-seed{seed}")
+            pl.DataFrame({"user": np.arange(EVENTS), "target": np.arange(EVENTS), "rank": own}).write_parquet(
+                folder / "ranks.parquet")
+    (table,), _ = with_statistics(comparison_tables(collect(tmp_path)[0])[0], "sasrec")
+    found = {row.model: row for row in table.rows}["hstu"]
+    assert {name: (np.sign(each.mean), mark(each)) for name, each in found.differences.items()} == {
+        "HR@10": (-1, "†"), "HR@50": (1, "†"), "NDCG@10": (-1, "†")}
+    assert found.metrics["HR@50"].interval == (1.0, 1.0)
 
 
 def test_a_table_of_single_runs_does_not_speak_of_seeds(runs):
@@ -154,8 +169,8 @@ def test_the_row_with_strange_ranks_is_named_and_not_the_others(runs, change, se
 def test_intervals_are_explained_and_the_missing_reference_is_told(runs, tmp_path):
     other = kept(tmp_path, "pinrec", 1, 0.4, dataset="other")
     tables, (warning,) = with_statistics(comparison_tables([*runs, other])[0], "ease")
-    assert warning == ("ease has no row with ranks and HR@10 or NDCG@10 in 1 of 2 tables: nothing is compared "
-                       "there")
+    assert warning == ("ease has no row with ranks and any of HR@10, HR@50, NDCG@10 in 1 of 2 tables: nothing is "
+                       "compared there")
     without = next(table for table in tables if table.dataset == "other")
     assert without.reference is None and any("95 % bootstrap interval" in line for line in caption(without))
 
@@ -165,7 +180,8 @@ def test_a_reference_of_lists_too_short_to_be_compared_is_told(runs, tmp_path):
     short = record("ones", notes={"events": float(EVENTS), "beam": 1.0},
                    metrics={"test": {"HR@1": ones.record.metrics.test["HR@10"]}})
     (table,), (warning,) = with_statistics(comparison_tables([*runs, Run(short, ones.folder)])[0], "ones")
-    assert "ones has no row with ranks and HR@10 or NDCG@10 in 1 of 1 tables" in warning and table.reference is None
+    assert "ones has no row with ranks and any of HR@10, HR@50, NDCG@10 in 1 of 1 tables" in warning
+    assert table.reference is None
     assert table.columns == ["HR@1", "HR@10", "NDCG@10"]  # else a row without any figure
     (alone,), _ = with_statistics(comparison_tables([Run(short, ones.folder)])[0])
     assert alone.columns == ["HR@1"] and alone.reference is None
