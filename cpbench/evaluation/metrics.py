@@ -3,6 +3,8 @@
 import numpy as np
 
 CUTOFFS = (1, 5, 10, 20, 50, 100, 200)
+ACTIVITY, POPULARITY = ("low", "middle", "high"), ("rare", "common", "popular")
+"""Thirds of the events, by the user's and by the target's interactions in training."""
 
 
 def hit_rate(ranks: np.ndarray, k: int) -> np.ndarray:
@@ -43,12 +45,12 @@ def horizon(ranks: np.ndarray, cutoffs: tuple[int, ...] = (10, 20, 50), beam: in
 
 def by_activity(ranks: np.ndarray, activity: np.ndarray, k: int = 10) -> dict[str, float]:
     """HR@k and NDCG@k by tercile of user activity (training interactions of the event's user, [E])."""
-    return _by_tercile(ranks, activity, ("low", "middle", "high"), k)
+    return _by_tercile(ranks, activity, ACTIVITY, k)
 
 
 def by_popularity(ranks: np.ndarray, popularity: np.ndarray, k: int = 10) -> dict[str, float]:
     """HR@k and NDCG@k by tercile of the target's popularity (training interactions of the item, [E])."""
-    return _by_tercile(ranks, popularity, ("rare", "common", "popular"), k)
+    return _by_tercile(ranks, popularity, POPULARITY, k)
 
 
 def _by_tercile(ranks: np.ndarray, amounts: np.ndarray, levels: tuple[str, str, str], k: int) -> dict[str, float]:

@@ -12,7 +12,7 @@ import polars as pl
 
 from cpbench.data.fetch import checksum
 from cpbench.errors import CpbenchError, UsageError
-from cpbench.evaluation.metrics import accuracy, horizon
+from cpbench.evaluation.metrics import ACTIVITY, POPULARITY, accuracy, horizon
 from cpbench.report.evidence import RANKS, read_ranks
 from cpbench.report.place import run_folder
 from cpbench.report.record import EXTERNAL, FILE_NAME, ORACLE, RunRecord, impossible, load_record
@@ -79,6 +79,20 @@ def contradictions(claimed: Mapping[str, float | None], found: Mapping[str, floa
     """The metrics of a record that are not those `found` in its ranks, in sentences."""
     return [f"{name} is {value} in the record, {found[name]:.6f} by the ranks" for name, value in claimed.items()
             if name in found and not _close(value, found[name])]
+
+
+def _thirds(claimed: Mapping[str, float | None], found: Mapping[str, float], events: int) -> list[str]:
+    """Parts of a metric that cannot all be right: who is in which needs the data, but together they are everybody."""
+    sizes = [len(part) for part in np.array_split(np.arange(events), 3)]
+    wrong = []
+    for name in ("HR@10", "NDCG@10"):
+        for levels in (ACTIVITY, POPULARITY):
+            parts = [claimed.get(f"{name}/{level}") for level in levels]
+            known = [value for value in parts if value is not None]
+            if name in found and len(known) == 3 and not _close(float(np.average(known, weights=sizes)), found[name]):
+                values = ", ".join(f"{value:.4f}" for value in known)
+                wrong.append(f"{name} of {', '.join(levels)} ({values}) cannot be {found[name]:.4f} together")
+    return wrong
 
 
 def _check_files(verdict: Verdict, record: RunRecord) -> None:
@@ -166,7 +180,7 @@ def _compare(verdict: Verdict, record: RunRecord, table: pl.DataFrame) -> None:
         if len(columns) > 1:
             found |= horizon(ranks)
         wrong = contradictions(claimed, found)
-        verdict.problems += [f"{label}{each}" for each in wrong]
+        verdict.problems += [f"{label}{each}" for each in (*wrong, *_thirds(claimed, found, len(ranks)))]
         verdict.recomputed += len(found.keys() & claimed.keys()) - len(wrong)
         if unsupported := sorted(name for name in claimed if name.startswith(("HR@", "NDCG@", "MRR"))
                                  and name not in found and ("/" not in name or "/step " in name)):

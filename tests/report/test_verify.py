@@ -7,7 +7,7 @@ import polars as pl
 import pytest
 
 from cpbench.data.protocol import Protocol
-from cpbench.evaluation.metrics import accuracy, horizon
+from cpbench.evaluation.metrics import ACTIVITY, POPULARITY, accuracy, by_activity, by_popularity, horizon
 from cpbench.report.record import RunRecord
 from cpbench.report.verify import run_folders, verify
 from tests.report.records import record, store
@@ -42,6 +42,16 @@ def test_a_changed_metric_is_found(tmp_path, name, value):
     metrics = made.metrics.model_copy(update={"test": {**made.metrics.test, name: value}})
     verdict = verify(kept(tmp_path, made.model_copy(update={"metrics": metrics})))
     assert len(verdict.problems) == 1 and verdict.problems[0].startswith(f"{name} is {value} in the record, ")
+
+
+@pytest.mark.parametrize(("by", "levels"), [(by_activity, ACTIVITY), (by_popularity, POPULARITY)])
+def test_thirds_of_the_events_must_give_the_whole(tmp_path, by, levels):
+    made = honest()
+    made.metrics.test.update(by(RANKS[:, 0], np.array([3, 1, 2, 1])))  # thirds of 2, 1 and 1 events
+    assert verify(kept(tmp_path / "good", made)).problems == []
+    made.metrics.test[f"NDCG@10/{levels[2]}"] = 0.9
+    (problem,) = verify(kept(tmp_path / "bad", made)).problems
+    assert problem.startswith(f"NDCG@10 of {', '.join(levels)} (") and "0.9000) cannot be 0.3" in problem
 
 
 @pytest.mark.parametrize(("change", "problem"), [
