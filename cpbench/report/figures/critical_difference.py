@@ -63,15 +63,17 @@ def why_not(tables: Sequence[ComparisonTable]) -> str | None:
 
 
 def ranking(tables: Sequence[ComparisonTable]) -> Ranking | str:
-    """Average ranks of the models that all tables with at least three of them share; or why there are none.
+    """Average ranks of the models that tables with at least three of them share; or why there are none.
 
-    A model is its `tuned` row with nothing set by hand; tables are those without horizon and condition.
+    A model is its `tuned` row with nothing set by hand; tables are those without horizon and condition. One with few
+    models is left out where it would cost more figures than it has.
     """
     values = [(table, own) for table in tables if table.recipes == "tuned" and table.protocol.horizon == 1
               and table.protocol.condition is None and len(own := _values(table)) >= LEAST]
     if len(values) < LEAST:
         return (f"No critical difference diagram: it needs at least {LEAST} tables (datasets, splits, lags) of at "
                 f"least {LEAST} tuned models, and there {'is' if len(values) == 1 else 'are'} {len(values)}.")
+    values = _fullest(values)
     models = sorted(set.intersection(*(set(own) for _, own in values)))
     if len(models) < LEAST:
         return (f"No critical difference diagram: it needs at least {LEAST} models that are in all {len(values)} "
@@ -84,6 +86,17 @@ def ranking(tables: Sequence[ComparisonTable]) -> Ranking | str:
     return Ranking([models[place] for place in order], [float(ranks[place]) for place in order],
                    [table for table, _ in values], 1.0 if math.isnan(p_value) else p_value,
                    critical_difference(len(models), len(values)))
+
+
+def _fullest(values: list[tuple[ComparisonTable, dict[str, float]]]) -> list[tuple[ComparisonTable, dict[str, float]]]:
+    """Of the tables with most models, in their order, as many as share most figures in all: models times tables."""
+    def figures(least: int) -> int:
+        kept = [set(own) for _, own in values if len(own) >= least]
+        shared = len(set.intersection(*kept))
+        return len(kept) * shared if len(kept) >= LEAST and shared >= LEAST else 0
+
+    best = max(sorted({len(own) for _, own in values}), key=figures)
+    return [(table, own) for table, own in values if len(own) >= best]
 
 
 def critical_difference(k: int, n: int, level: float = LEVEL) -> float:

@@ -45,6 +45,18 @@ def test_only_tuned_rows_under_plain_protocols_count():
     assert with_extra[:2] == ranking(tables())[:2]
 
 
+def test_a_table_of_few_models_does_not_take_the_others_away(tmp_path):
+    models, few = ("sasrec", "ease", "p$p", "hstu"), ("sasrec", "ease", "p$p")
+    scores = dict.fromkeys(("one", "two", "three", "four"), (0.9, 0.5, 0.1, 0.4))
+    whole = [run.record for table in tables(scores, models) for row in table.rows for run in row.runs]
+    more = comparison_tables(runs([*whole, *(record(model, hr=0.3, dataset="five") for model in few)]))[0]
+    assert ranking(more)[:2] == (["sasrec", "ease", "hstu", "p$p"], [1.0, 2.0, 3.0, 4.0])  # 4 x 4 figures, not 3 x 5
+    assert "over 4 tables" in draw(more, tmp_path).caption and "five" not in draw(more, tmp_path).caption
+    equal = comparison_tables(runs([*whole, *(record(model, hr=0.3, dataset=dataset)
+                                              for dataset in ("five", "six") for model in few)]))[0]
+    assert len(ranking(equal).models) == 3 and len(ranking(equal).tables) == 6
+
+
 @pytest.mark.parametrize(("made", "reason"), [
     ([], "at least 3 tables .* and there are 0"),
     (tables({"one": (0.9, 0.5, 0.1)}), "at least 3 tables .* and there is 1"),
