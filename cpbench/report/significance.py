@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
+from itertools import combinations
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +10,7 @@ import numpy as np
 from cpbench.errors import CpbenchError, unknown
 from cpbench.evaluation.metrics import accuracy, hit_rate, ndcg
 from cpbench.report.evidence import Run, aligned
-from cpbench.report.statistics import Comparison, Sample, compare, holm, intervals, per_user
+from cpbench.report.statistics import Comparison, Sample, compare, holm, intervals, p_values, per_user
 from cpbench.report.tables import ComparisonTable, Row, without
 from cpbench.report.verify import contradictions
 
@@ -105,13 +106,15 @@ def _with_statistics(table: ComparisonTable, users: np.ndarray, measured: Sequen
         base = next((place for place in samples if reference and rows[place].label == reference.label), None)
         if base is not None:
             others = [place for place in samples if place != base]
-            differences = [compare(samples[place], samples[base]) for place in others]
             # the best row was chosen by these very events: any two rows could have been the ones compared
-            family = len(others) if wanted is not None else len(samples) * len(others) // 2
-            corrected = holm([each.p_value for each in differences], family)
-            for place, difference, p_value in zip(others, differences, corrected, strict=True):
-                own = {**rows[place].differences, name: replace(difference, p_value=p_value)}
-                rows[place] = replace(rows[place], differences=own)
+            family = combinations(samples, 2) if wanted is None else ((place, base) for place in others)
+            pairs = list(map(frozenset, family))
+            found = holm(p_values([(samples[one], samples[other]) for one, other in pairs]))
+            corrected = dict(zip(pairs, found, strict=True))
+            for place in others:
+                difference = replace(compare(samples[place], samples[base]),
+                                     p_value=corrected[frozenset((place, base))])
+                rows[place] = replace(rows[place], differences={**rows[place].differences, name: difference})
     return replace(table, rows=rows, reference=reference.label if reference else None,
                    reference_is_named=wanted is not None)
 

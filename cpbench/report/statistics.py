@@ -8,6 +8,7 @@ and Satterthwaite's degrees of freedom).
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from scipy import stats
@@ -27,6 +28,27 @@ class Sample:
     @property
     def mean(self) -> float:
         return float(self.values.mean())
+
+    @cached_property
+    def by_user(self) -> np.ndarray:
+        """Means over seeds, [U]."""
+        return np.asarray(self.values.mean(axis=0))
+
+    @cached_property
+    def seed_variance(self) -> tuple[float, float]:
+        """Of the mean over seeds, what differs from seed to seed for all users alike, and the mean square holding it.
+
+        The variance of the seeds' means, less what users that change their mind from seed to seed contribute to it
+        (the residual of the two-way layout), which the differences over users hold already. There are several seeds.
+        """
+        n_seeds, n_users = self.values.shape
+        by_seed = self.values.mean(axis=1)
+        square = float(by_seed.var(ddof=1))
+        if n_users < 2:
+            return square / n_seeds, square / n_seeds
+        residual = self.values - by_seed[:, None] - self.by_user + self.values.mean()
+        noise = float((residual**2).sum() / ((n_seeds - 1) * (n_users - 1)))
+        return max(0.0, square - noise / n_users) / n_seeds, square / n_seeds
 
     @property
     def knows_its_seeds(self) -> bool:
@@ -93,18 +115,10 @@ def intervals(samples: Sequence[Sample], seed: int = 0) -> list[tuple[float, flo
 
 def compare(one: Sample, other: Sample) -> Comparison:
     """`one` less `other`, paired by user; their seeds have nothing in common and are not paired."""
-    change = one.values.mean(axis=0) - other.values.mean(axis=0)
-    n_users = len(change)
-    mean, spread = float(change.mean()), float(change.std(ddof=1)) if n_users > 1 else 0.0
-    parts = [(spread**2 / n_users, n_users - 1)]
-    parts += [(_seed_variance(sample.values) / len(sample.values), len(sample.values) - 1)
-              for sample in (one, other) if len(sample.values) > 1]
-    variance = sum(part for part, _ in parts)
+    mean, spread, error, freedom = _difference(one, other)
     covers_seeds = one.knows_its_seeds and other.knows_its_seeds
-    if variance == 0:
+    if error == 0:
         return Comparison(mean, (mean, mean), float(mean == 0), 0.0, abs(mean), covers_seeds)
-    freedom = variance**2 / sum(part**2 / degrees for part, degrees in parts if part)
-    error = float(np.sqrt(variance))
     reach = error * stats.t.ppf((1 + CONFIDENCE) / 2, freedom)
     return Comparison(
         mean=mean,
@@ -116,19 +130,27 @@ def compare(one: Sample, other: Sample) -> Comparison:
     )
 
 
-def _seed_variance(values: np.ndarray) -> float:
-    """What differs from seed to seed for all users alike; values [S, U], S > 1.
+def p_values(pairs: Sequence[tuple[Sample, Sample]]) -> list[float]:
+    """Those of `compare`, uncorrected, of many pairs at once."""
+    found = np.array([_difference(*pair) for pair in pairs]).reshape(-1, 4)
+    mean, error, freedom = found[:, 0], found[:, 2], found[:, 3]
+    ratio = np.divide(np.abs(mean), error, out=np.where(mean == 0, 0.0, np.inf), where=error > 0)
+    return np.asarray(2 * stats.t.sf(ratio, freedom)).tolist()
 
-    The variance of the seeds' means, less what users that change their mind from seed to seed contribute to it
-    (the residual of the two-way layout), which the differences over users hold already.
-    """
-    n_seeds, n_users = values.shape
-    by_seed = values.mean(axis=1)
-    if n_users < 2:
-        return float(by_seed.var(ddof=1))
-    residual = values - by_seed[:, None] - values.mean(axis=0) + values.mean()
-    noise = (residual**2).sum() / ((n_seeds - 1) * (n_users - 1))
-    return max(0.0, float(by_seed.var(ddof=1) - noise / n_users))
+
+def _difference(one: Sample, other: Sample) -> tuple[float, float, float, float]:
+    """The mean over users of `one` less `other`, its standard deviation over users, its standard error, and degrees
+    of freedom."""
+    change = one.by_user - other.by_user
+    n_users = len(change)
+    spread = float(change.std(ddof=1)) if n_users > 1 else 0.0
+    users = spread**2 / n_users
+    parts = [(users, users, n_users - 1)]
+    parts += [(*sample.seed_variance, len(sample.values) - 1) for sample in (one, other) if len(sample.values) > 1]
+    variance = sum(part for part, _, _ in parts)
+    # Satterthwaite: how sure a part is depends on the mean square that it was taken from, not on what is left of that
+    freedom = variance**2 / sum(square**2 / degrees for part, square, degrees in parts if part) if variance else 1.0
+    return float(change.mean()), spread, float(np.sqrt(variance)), freedom
 
 
 def p_text(p_value: float) -> str:
@@ -136,15 +158,10 @@ def p_text(p_value: float) -> str:
     return "p < 0.001" if p_value < 0.001 else f"p {p_value:.3f}"
 
 
-def holm(p_values: Sequence[float], family: int | None = None) -> list[float]:
-    """Holm's step-down correction of a family of p-values (Scandinavian Journal of Statistics 6, 1979).
-
-    `family`: how many comparisons there are, of which `p_values` are some; those that are not given are taken to have
-    the largest p-values, which corrects too much rather than too little.
-    """
-    order = np.argsort(p_values)
-    total = len(order) if family is None else family
-    stepped = np.asarray(p_values)[order] * np.arange(total, total - len(order), -1)
+def holm(family: Sequence[float]) -> list[float]:
+    """Holm's step-down correction of a family of p-values (Scandinavian Journal of Statistics 6, 1979)."""
+    order = np.argsort(family)
+    stepped = np.asarray(family)[order] * np.arange(len(order), 0, -1)
     adjusted = np.empty(len(order))
     adjusted[order] = np.minimum(np.maximum.accumulate(stepped), 1.0)
     return adjusted.tolist()

@@ -52,7 +52,7 @@ def test_a_spread_over_seeds_that_users_do_not_show_widens_the_interval():
                 for seed, rate in enumerate(rates)]
     _, steady = ablation_rows([*runs("a", [0.5] * 3), *runs("b", [0.55] * 3)], ("HR@10",), "a")
     _, shaky = ablation_rows([*runs("a", [0.4, 0.5, 0.6]), *runs("b", [0.45, 0.55, 0.65])], ("HR@10",), "a")
-    assert steady.differences["HR@10"].p_value < 0.001 < 0.2 < shaky.differences["HR@10"].p_value
+    assert steady.differences["HR@10"].p_value < 0.01 < 0.2 < shaky.differences["HR@10"].p_value
 
 
 def test_p_is_written_as_in_every_other_table():
