@@ -24,7 +24,7 @@ RESULTS = ROOT / "results" / "reference"
 README, TABLES = ROOT / "README.md", ROOT / "docs" / "results.md"
 FIGURE = Path("docs/figures/amazon-beauty.svg")
 BEGIN, END = "<!-- results: made by tools/readme.py -->", "<!-- results end -->"
-DATASET, COLUMNS = "amazon-beauty", ("HR@10", "NDCG@10")
+DATASET, COLUMNS = "amazon-beauty", ("HR@10", "HR@50", "NDCG@10")
 PREFACE = """# Results
 
 Every table of the records in `results/reference/` whose runs are a recipe as it stands, written by `make readme`: each
