@@ -21,8 +21,7 @@ from typing import Any, NamedTuple
 
 from cpbench.errors import CpbenchError
 from cpbench.experiments.plan import Cell, plan
-from cpbench.experiments.record import load_record
-from cpbench.report.record import FILE_NAME
+from cpbench.report.record import FILE_NAME, load_record
 
 ROOT = Path(__file__).parents[1]
 RESULTS = Path("results/reference")

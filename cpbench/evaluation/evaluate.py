@@ -32,6 +32,11 @@ class Evaluation:
     seconds: float
     steps: np.ndarray | None = None
 
+    @property
+    def all_ranks(self) -> np.ndarray:
+        """`steps` where there are any, else `ranks`: the evidence that is stored."""
+        return self.ranks if self.steps is None else self.steps
+
 
 def evaluate(model: Recommender, split: Split, events: Events, block: int | None = None,
              only_accuracy: bool = False, given: Given | None = None) -> Evaluation:

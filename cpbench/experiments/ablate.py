@@ -17,6 +17,7 @@ from cpbench.experiments.runner import run
 from cpbench.experiments.stored import load_run
 from cpbench.experiments.watcher import Outcome, Watcher
 from cpbench.report.ablation import Measured
+from cpbench.report.evidence import RANKS
 
 COUNTS = (1, 3, 5)
 """How many precomputed instructions the ablation `instructions` tries."""
@@ -46,7 +47,7 @@ def _figures(ablation: Ablation, variant: Variant, outcome: Outcome) -> list[Mea
     plain = Measured(variant.label, record.protocol.serving_lag, record.seed, record.metrics.test)
     if ablation.name == "instructions":
         return _by_count(outcome, plain)
-    table = pl.read_parquet(outcome.folder / "ranks.parquet")
+    table = pl.read_parquet(outcome.folder / RANKS)
     if not ablation.conditional:
         steps = [name for name in table.columns if name == "rank" or name.startswith("rank ")]
         return [replace(plain, ranks=table.select(steps).to_numpy())]
