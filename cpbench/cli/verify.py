@@ -36,8 +36,8 @@ def command(
 
     from cpbench.cli.console import Output
     from cpbench.report.collect import no_record
-    from cpbench.report.record import named_run
-    from cpbench.report.verify import run_folders, verify
+    from cpbench.report.record import named_run, run_folders
+    from cpbench.report.verify import verify
 
     output = Output(as_json, quiet)
     folders = [named_run(run)] if run is not None else run_folders(results)

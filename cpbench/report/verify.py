@@ -15,7 +15,7 @@ from cpbench.errors import CpbenchError, UsageError
 from cpbench.evaluation.metrics import accuracy, horizon
 from cpbench.report.evidence import RANKS, read_ranks
 from cpbench.report.place import run_folder
-from cpbench.report.record import EXTERNAL, FILE_NAME, ORACLE, RunRecord, impossible, load_record
+from cpbench.report.record import EXTERNAL, ORACLE, RunRecord, impossible, load_record
 
 TOLERANCE = 1e-9
 CURVE = "curve.json"
@@ -36,13 +36,6 @@ class Verdict:
     def document(self) -> dict[str, Any]:
         return {"folder": str(self.folder), "recomputed": self.recomputed, "sealed": self.sealed,
                 "problems": self.problems, "remarks": self.remarks}
-
-
-def run_folders(results: Path) -> list[Path]:
-    """Every recorded run below `results`, readable or not."""
-    found = (path.parent for path in results.glob(f"*/*/*/*/{FILE_NAME}"))
-    return sorted(folder for folder in found
-                  if not any(part.startswith(".") for part in folder.relative_to(results).parts))
 
 
 def verify(folder: Path) -> Verdict:
