@@ -11,7 +11,7 @@ from cpbench.climber_pilot.instructed import InstructedPilot
 from cpbench.errors import CpbenchError
 from cpbench.experiments.ablations import Ablation, Variant
 from cpbench.experiments.instruct import FINE_TUNING, PRETRAINING
-from cpbench.experiments.instructed_lists import evaluate_lists
+from cpbench.experiments.instructed_lists import evaluate_instructions
 from cpbench.experiments.plan import Cell
 from cpbench.experiments.runner import run
 from cpbench.experiments.stored import load_run
@@ -64,7 +64,7 @@ def _by_count(outcome: Outcome, plain: Measured) -> list[Measured]:
     assert isinstance(stored.model, InstructedPilot)
     found = []
     for count in (0, *COUNTS):
-        ranks, metrics = evaluate_lists(stored.model, stored.split, stored.split.test, count)
+        ranks, metrics = evaluate_instructions(stored.model, stored.split, stored.split.test, count)
         label = "no instruction" if count == 0 else f"P = {count}"
         found.append(replace(plain, label=label, metrics=metrics, ranks=np.asarray(ranks)))
     return found

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from cpbench.climber_pilot.instructed import InstructedPilot
-from cpbench.climber_pilot.serving import instructions, recommend_given, union
+from cpbench.climber_pilot.serving import filled, instructions, recommend_given, union
 from cpbench.data.streaming.service import Service
 from cpbench.data.streaming.traffic import Traffic
 from cpbench.data.streaming.world import WorldConfig, respond
@@ -67,13 +67,10 @@ class Instructed(Plain):
     def lists(self, asked: Asked) -> np.ndarray:
         wanted = instructions(self.pilot.conditions, asked.histories, self.count)
         ids, scores = recommend_given(self.pilot, asked.histories, wanted, asked.k, asked.hidden)
-        merged = union(ids, scores, asked.k).numpy()
-        short = (merged < 0).any(axis=1)
-        if short.any():  # a new user has no instructions: what they do not fill goes to the general list
-            for row, general in zip(np.flatnonzero(short), super().lists(asked)[short], strict=True):
-                given = merged[row][merged[row] >= 0]
-                merged[row] = np.append(given, general[~np.isin(general, given)])[:asked.k]
-        return merged
+        merged = union(ids, scores, asked.k)
+        if bool((merged < 0).any()):
+            merged = filled(merged, torch.from_numpy(super().lists(asked)))
+        return merged.numpy()
 
 
 @dataclass(frozen=True)

@@ -86,13 +86,13 @@ def ranking(tables: Sequence[ComparisonTable]) -> Ranking | str:
                    critical_difference(len(models), len(values)))
 
 
-def critical_difference(k: int, n: int, level: float = LEVEL) -> float:
-    """Nemenyi's for average ranks of k models over n tables.
+def critical_difference(k: int, n: int) -> float:
+    """Nemenyi's, at LEVEL, for average ranks of k models over n tables.
 
     >>> round(critical_difference(4, 14), 2)
     1.25
     """
-    return float(stats.studentized_range.isf(level, k, np.inf) / math.sqrt(2) * math.sqrt(k * (k + 1) / (6 * n)))
+    return float(stats.studentized_range.isf(LEVEL, k, np.inf) / math.sqrt(2) * math.sqrt(k * (k + 1) / (6 * n)))
 
 
 def cliques(average_ranks: Sequence[float], difference: float) -> list[tuple[int, int]]:
