@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from cpbench.cli.options import (
-    DEFAULT_RESULTS,
     Force,
     Json,
     Quiet,
@@ -15,6 +14,7 @@ from cpbench.cli.options import (
     SplitName,
     comma_separated,
 )
+from cpbench.files import RESULTS
 
 if TYPE_CHECKING:
     from cpbench.experiments.external import External
@@ -47,7 +47,7 @@ def command(
     serving_lag: ServingLag = "0",
     exclude_seen: Annotated[bool | None, typer.Option(
         "--exclude-seen/--include-seen", help="Take seen items out of the lists; else as the dataset says.")] = None,
-    results: Results = DEFAULT_RESULTS,
+    results: Results = RESULTS,
     force: Force = False,
     as_json: Json = False,
     quiet: Quiet = False,

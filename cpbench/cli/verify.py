@@ -5,7 +5,8 @@ from typing import Annotated
 
 import typer
 
-from cpbench.cli.options import DEFAULT_RESULTS, Json, Quiet, Results
+from cpbench.cli.options import Json, Quiet, Results
+from cpbench.files import RESULTS
 
 EPILOG = """Examples:
 
@@ -18,7 +19,7 @@ EPILOG = """Examples:
 
 def command(
     run: Annotated[Path | None, typer.Argument(metavar="[RUN]", help="A run's folder; without it, all runs.")] = None,
-    results: Results = DEFAULT_RESULTS,
+    results: Results = RESULTS,
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
