@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from cpbench.report.record import ORACLE
+from cpbench.report.record import ORACLE, RunRecord
 from cpbench.report.significance import mark
 from cpbench.report.statistics import Comparison, p_text
 from cpbench.report.tables import PROCESSOR, SORTED_BY, ComparisonTable, Row
@@ -68,8 +68,8 @@ def grid(table: ComparisonTable, columns: Sequence[str] | None = None) -> Grid:
         if compared:
             cells.append(difference_cell(row.differences.get(SORTED_BY)))
         if expected:
-            published = published_lines(row, table.sources)
-            cells.append(Cell(published[0] if published else "", tuple(published[1:])))
+            first, *others = [f"{values} [{source}]" for values, source in published_values(row, table.sources)] or [""]
+            cells.append(Cell(first, tuple(others)))
         cells += [Cell("")] * 3 if is_ceiling else [Cell("-")] * 3 if row.is_external else [
             Cell(fit_time(row)), Cell(count(row.parameters)), Cell(str(len(row.seeds)))]
         lines.append(Line(cells, is_ceiling))
@@ -90,28 +90,31 @@ def metric_cell(table: ComparisonTable, row: Row, name: str) -> Cell:
 
 
 def difference_cell(difference: Comparison | None) -> Cell:
-    """``-0.0042 †``, ``[-0.0058, -0.0026]``, ``p < 0.001, d -0.03``; where nothing is told apart,
-    ``-0.0007 ≈ ±0.0021``: the largest difference that can be upheld."""
+    """`difference_text`, ``[-0.0058, -0.0026]``, ``p < 0.001, d -0.03``."""
     if difference is None:
         return Cell("")
     low, high = difference.interval
+    chance = f"{p_text(difference.p_value)}, d {difference.effect:+.2f}"
+    return Cell(difference_text(difference), (f"[{low:+.4f}, {high:+.4f}]", chance))
+
+
+def difference_text(difference: Comparison) -> str:
+    """``-0.0042 †``; where nothing is told apart, ``-0.0007 ≈ ±0.0021``: the largest difference that can be upheld."""
     symbol = mark(difference)
-    text = f"{difference.mean:+.4f} {symbol}" + (f" ±{number(difference.bound)}" if "≈" in symbol else "")
-    return Cell(text, (f"[{low:+.4f}, {high:+.4f}]", f"{p_text(difference.p_value)}, d {difference.effect:+.2f}"))
+    return f"{difference.mean:+.4f} {symbol}" + (f" ±{number(difference.bound)}" if "≈" in symbol else "")
 
 
-def information(row: Row) -> str:
+def information(row: Row | RunRecord) -> str:
     """``ids + times + categories``."""
     return " + ".join(row.information if row.model == ORACLE else ["ids", *row.information])
 
 
-def published_lines(row: Row, sources: Sequence[str]) -> list[str]:
-    """``0.0668 / 0.0354 [2]``: published HR@10 and NDCG@10, with the number of the source."""
-    lines = []
-    for entry in row.published:
-        pair = [number(entry.metrics[name]) if name in entry.metrics else "-" for name in ("HR@10", "NDCG@10")]
-        lines.append(f"{' / '.join(pair)} [{sources.index(entry.source) + 1}]")
-    return lines
+def published_values(row: Row, sources: Sequence[str]) -> list[tuple[str, int]]:
+    """``0.0668 / 0.0354``: published HR@10 and NDCG@10, each pair with the number of its source."""
+    pairs = [[number(entry.metrics[name]) if name in entry.metrics else "-" for name in ("HR@10", "NDCG@10")]
+             for entry in row.published]
+    return [(" / ".join(pair), sources.index(entry.source) + 1)
+            for pair, entry in zip(pairs, row.published, strict=True)]
 
 
 def fit_time(row: Row) -> str:

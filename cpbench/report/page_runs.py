@@ -8,8 +8,8 @@ from urllib.parse import quote
 
 from cpbench.report.caption import describe
 from cpbench.report.evidence import Run
-from cpbench.report.grid import seconds
-from cpbench.report.record import FILE_NAME, ORACLE, RunRecord
+from cpbench.report.grid import information, seconds
+from cpbench.report.record import FILE_NAME, RunRecord
 from cpbench.report.tables import ComparisonTable, Row
 
 IN_FULL = 300
@@ -116,7 +116,7 @@ def facts(record: RunRecord) -> list[tuple[str, str]]:
     return [
         ("seed", str(record.seed)),
         ("recipe", record.recipe),
-        ("sees", " + ".join(record.information if record.model == ORACLE else ["ids", *record.information])),
+        ("sees", information(record)),
         *([("obeys the condition by", record.obeys)] if record.obeys else []),
         *((stage.name, f"{stage.epochs} epochs, {seconds(stage.fit_seconds)} s; saw {stage.saw}"
                        + (f"; run {stage.run}" if stage.run else "")) for stage in record.stages),

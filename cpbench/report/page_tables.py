@@ -5,7 +5,7 @@ from functools import partial
 from statistics import fmean
 from typing import NamedTuple
 
-from cpbench.report.grid import count, fit_time, information
+from cpbench.report.grid import count, difference_text, fit_time, information, published_values
 from cpbench.report.page_runs import Ids, RunGroup, Runs, memory
 from cpbench.report.record import ORACLE
 from cpbench.report.significance import mark
@@ -152,8 +152,7 @@ def _metric(name: str, best: float | None, row: Row) -> Cell:
         lines.append(f"[{estimate.interval[0]:.4f}, {estimate.interval[1]:.4f}]")
     difference = row.differences.get(name)
     if difference is not None:
-        symbol = mark(difference)
-        lines.append(f"{difference.mean:+.4f} {symbol}" + (f" ±{difference.bound:.4f}" if "≈" in symbol else ""))
+        lines.append(difference_text(difference))
     return cell._replace(lines=lines, best=row.model != ORACLE and estimate.mean == best)
 
 
@@ -166,10 +165,7 @@ def _value(name: str, row: Row) -> Cell:
 
 
 def _published(table: ComparisonTable, row: Row) -> Cell:
-    values = []
-    for entry in row.published:
-        pair = [f"{entry.metrics[name]:.4f}" if name in entry.metrics else "-" for name in ("HR@10", "NDCG@10")]
-        values.append((" / ".join(pair), table.sources.index(entry.source) + 1))
+    values = published_values(row, table.sources)
     first = row.published[0].metrics.get("HR@10") if row.published else None
     return Cell("" if not values else "-", first, published=values)
 
