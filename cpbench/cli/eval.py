@@ -82,7 +82,7 @@ def _view(made: "External") -> Any:
     from rich.table import Table
 
     from cpbench.cli.live import figure
-    from cpbench.report.caption import describe
+    from cpbench.report.caption import protocol_text
     from cpbench.report.tables import shown
 
     record = made.record
@@ -94,4 +94,4 @@ def _view(made: "External") -> Any:
                   *(figure(record, metric) for metric in metrics))
     notes = record.notes
     length = f"lists of {notes['beam']:.0f}" if "beam" in notes else "lists that rank the whole catalogue"
-    return Group(table, escape(f"{notes['events']:,.0f} test events, {length}; {describe(record.protocol)}"))
+    return Group(table, escape(f"{notes['events']:,.0f} test events, {length}; {protocol_text(record.protocol)}"))
