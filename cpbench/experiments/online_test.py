@@ -14,7 +14,7 @@ from cpbench.data import catalogue
 from cpbench.data.streaming.service import Service
 from cpbench.data.streaming.traffic import traffic
 from cpbench.data.streaming.world import WorldConfig
-from cpbench.errors import UsageError, unknown
+from cpbench.errors import UsageError, invalid, unknown
 from cpbench.experiments import environment
 from cpbench.experiments.lift import COVERAGE, RESAMPLES, differences, groups, per_user, values
 from cpbench.experiments.simulation import Instructed, Plain, Policy, Served, serve
@@ -42,9 +42,7 @@ def world_config(settings: Mapping[str, Any]) -> WorldConfig:
     try:
         return WorldConfig(**settings)
     except ValidationError as error:
-        raise UsageError("; ".join(
-            f"{detail['loc'][0]} = {detail['input']!r}: {detail['msg']}" if detail["loc"]
-            else detail["msg"].removeprefix("Value error, ") for detail in error.errors(include_url=False))) from error
+        raise invalid(error) from error
 
 
 def entrants(references: Sequence[str], results: Path, instructions: int) -> list[Entrant]:
