@@ -5,7 +5,6 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-import polars as pl
 
 from cpbench.climber_pilot.instructed import InstructedPilot
 from cpbench.errors import CpbenchError
@@ -17,7 +16,7 @@ from cpbench.experiments.runner import run
 from cpbench.experiments.stored import load_run
 from cpbench.experiments.watcher import Outcome, Watcher
 from cpbench.report.ablation import Measured
-from cpbench.report.evidence import RANKS
+from cpbench.report.evidence import read_ranks, step_columns
 
 COUNTS = (1, 3, 5)
 """How many precomputed instructions the ablation `instructions` tries."""
@@ -47,10 +46,9 @@ def _figures(ablation: Ablation, variant: Variant, outcome: Outcome) -> list[Mea
     plain = Measured(variant.label, record.protocol.serving_lag, record.seed, record.metrics.test)
     if ablation.name == "instructions":
         return _by_count(outcome, plain)
-    table = pl.read_parquet(outcome.folder / RANKS)
+    table = read_ranks(outcome.folder)
     if not ablation.conditional:
-        steps = [name for name in table.columns if name == "rank" or name.startswith("rank ")]
-        return [replace(plain, ranks=table.select(steps).to_numpy())]
+        return [replace(plain, ranks=table.select(step_columns(table)).to_numpy())]
     names = {(PRETRAINING, "none"): "not instructed", (PRETRAINING, "post-filter"): "post-filter",
              (PRETRAINING, "hard-filter"): "hard filter", (FINE_TUNING, "model"): variant.label,
              (FINE_TUNING, "model+filter"): f"{variant.label} + hard filter"}

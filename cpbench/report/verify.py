@@ -13,7 +13,7 @@ import polars as pl
 from cpbench.data.fetch import checksum
 from cpbench.errors import CpbenchError, UsageError
 from cpbench.evaluation.metrics import accuracy, horizon
-from cpbench.report.evidence import RANKS, read_ranks
+from cpbench.report.evidence import RANKS, read_ranks, step_columns
 from cpbench.report.place import run_folder
 from cpbench.report.record import EXTERNAL, ORACLE, RunRecord, impossible, load_record
 
@@ -143,8 +143,7 @@ def _compare(verdict: Verdict, record: RunRecord, table: pl.DataFrame) -> None:
         verdict.problems.append(f"the record counts {events:.0f} test events, {RANKS} holds {table.height}")
     if table.select("user", "target").is_duplicated().any():
         verdict.problems.append(f"an event occurs twice in {RANKS}")
-    steps = [name for name in table.columns if name == "rank" or name.startswith("rank ")]
-    claims = [("", record.metrics.test, steps)]
+    claims = [("", record.metrics.test, step_columns(table))]
     claims += [(f"{stage.name}, {how}: ", metrics, [f"rank, {stage.name}: {how}"])
                for stage in record.stages for how, metrics in stage.metrics.items()]
     for label, claimed, columns in claims:
