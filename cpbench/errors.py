@@ -2,6 +2,10 @@
 
 from collections.abc import Iterable
 from difflib import get_close_matches
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pydantic import ValidationError
 
 
 class CpbenchError(Exception):
@@ -14,6 +18,13 @@ class UsageError(CpbenchError):
     """Bad usage or bad input: the user can mend it; exit status 2."""
 
     exit_code = 2
+
+
+def invalid(error: "ValidationError") -> UsageError:
+    """The error for settings that a pydantic model refused: all that is wrong with them, in one sentence."""
+    return UsageError("; ".join(
+        f"{detail['loc'][0]} = {detail['input']!r}: {detail['msg']}" if detail["loc"]
+        else detail["msg"].removeprefix("Value error, ") for detail in error.errors(include_url=False)))
 
 
 def closest(name: str, known: Iterable[str], count: int) -> list[str]:

@@ -2,6 +2,7 @@
 
 import glob
 import json
+import math
 import os
 import shutil
 import tempfile
@@ -104,6 +105,21 @@ def clear_leftovers(path: Path) -> None:
     for leftover in path.parent.glob(f".{glob.escape(path.name)}.*"):
         if leftover.is_dir():
             shutil.rmtree(leftover, ignore_errors=True)
+
+
+def finite(value: Any) -> Any:
+    """NaN and infinity are not JSON: they become null.
+
+    >>> finite({"lift": [0.5, float("nan")]})
+    {'lift': [0.5, None]}
+    """
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    if isinstance(value, dict):
+        return {str(key): finite(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [finite(item) for item in value]
+    return value
 
 
 def write_json(path: Path, document: Any) -> None:

@@ -21,8 +21,7 @@ from typing import Any, NamedTuple
 
 from cpbench.errors import CpbenchError
 from cpbench.experiments.plan import Cell, plan
-from cpbench.experiments.record import load_record
-from cpbench.report.record import FILE_NAME
+from cpbench.report.record import FILE_NAME, load_record
 
 ROOT = Path(__file__).parents[1]
 RESULTS = Path("results/reference")
@@ -30,7 +29,7 @@ SHORT = 5
 """Minutes below which a run is repeated with more seeds."""
 
 
-class Run(NamedTuple):
+class WantedRun(NamedTuple):
     minutes: float
     dataset: str
     model: str
@@ -46,7 +45,7 @@ class Run(NamedTuple):
                 str(self.seed), "--split", self.split, "--serving-lag", ",".join(map(str, self.lags)),
                 "--results", str(RESULTS)]
 
-    def missing(self) -> "Run | None":
+    def missing(self) -> "WantedRun | None":
         """What of it has no record, or that of another recipe."""
         cells = plan([self.model], [self.dataset], [self.seed], self.recipe, split=self.split, serving_lags=self.lags)
         lags = tuple(cell.protocol.serving_lag for cell in cells if not _is_done(cell))
@@ -58,7 +57,7 @@ def _is_done(cell: Cell) -> bool:
     return (folder / FILE_NAME).is_file() and cell.has_settings(load_record(folder).config)
 
 
-def grid(document: dict[str, Any]) -> Iterator[Run]:
+def grid(document: dict[str, Any]) -> Iterator[WantedRun]:
     for dataset, models in document["minutes"].items():
         for name, minutes in models.items():
             model, _, recipe = name.partition("/")
@@ -67,13 +66,13 @@ def grid(document: dict[str, Any]) -> Iterator[Run]:
             main = model in document["main"] and not recipe
             for split, lags in document["protocols" if main else "protocol"].items():
                 for seed in seeds:
-                    yield Run(minutes, dataset, model, recipe or "tuned", seed, split, tuple(lags))
+                    yield WantedRun(minutes, dataset, model, recipe or "tuned", seed, split, tuple(lags))
 
 
-def listing(missing: list[Run]) -> str:
+def listing(missing: list[WantedRun]) -> str:
     """A Markdown table: one line a dataset, model, recipe, split and set of lags."""
     lines = ["| dataset | model | recipe | split | lag, s | seeds | minutes |", "|---|---|---|---|---|---|---:|"]
-    groups: dict[tuple[str, ...], list[Run]] = defaultdict(list)
+    groups: dict[tuple[str, ...], list[WantedRun]] = defaultdict(list)
     for run in missing:
         groups[run.dataset, run.model, run.recipe, run.split, ", ".join(map(str, run.lags))].append(run)
     for key, runs in groups.items():
@@ -106,7 +105,7 @@ def main() -> int:
     missing.sort(key=lambda run: run.minutes * run.seed)  # cheap first, later seeds later
     threads = {"OMP_NUM_THREADS": str(max(1, (os.cpu_count() or 1) // options.jobs))} if options.jobs > 1 else {}
 
-    def succeeds(run: Run) -> bool:
+    def succeeds(run: WantedRun) -> bool:
         return subprocess.run([sys.executable, "-m", "cpbench", *run.arguments], check=False,
                               env=threads | os.environ).returncode == 0
 

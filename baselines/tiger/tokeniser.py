@@ -18,7 +18,6 @@ from torch import Tensor
 
 from cpbench.data.dataset import Dataset
 from cpbench.errors import UsageError
-from cpbench.files import atomic_folder
 
 from .embedding import embed
 from .rk_means import rk_means
@@ -105,14 +104,9 @@ class Tokeniser:
                     "health": vars(self.health)}
         (folder / DOCUMENT).write_text(json.dumps(document, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
 
-    def save(self, folder: Path) -> None:
-        """Write the artefact, whole or not at all."""
-        with atomic_folder(folder) as temporary:
-            self.write(temporary)
-
     @classmethod
     def load(cls, folder: Path) -> "Tokeniser":
-        """Read what `save` wrote. Raises UsageError when there is no such thing."""
+        """Read what `write` wrote. Raises UsageError when there is no such thing."""
         try:
             document: dict[str, Any] = json.loads((folder / DOCUMENT).read_text(encoding="utf-8"))
             codes = load_file(folder / CODES)["codes"]

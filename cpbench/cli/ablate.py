@@ -4,7 +4,8 @@ from typing import Annotated
 
 import typer
 
-from cpbench.cli.options import DEFAULT_RESULTS, Device, Force, Json, Quiet, Recipe, Results, Settings
+from cpbench.cli.options import Device, Force, Json, Quiet, Recipe, Results, Settings
+from cpbench.files import RESULTS
 
 EPILOG = """Examples:
 
@@ -29,7 +30,7 @@ def command(
     condition: Annotated[str | None, typer.Option(
         "--condition", metavar="ATTRIBUTE", help="Of cgsa and instructions; else genre, or category.")] = None,
     device: Device = "auto",
-    results: Results = DEFAULT_RESULTS,
+    results: Results = RESULTS,
     force: Force = False,
     as_json: Json = False,
     quiet: Quiet = False,
@@ -56,20 +57,17 @@ def command(
     output.note(f"{name}: {ablation.claim}\n{len(grid)} runs on {dataset}")
 
     from rich.markdown import Markdown
-    from rich.progress import BarColumn, TextColumn, TimeElapsedColumn
 
-    from cpbench.cli.live import LiveWatcher
+    from cpbench.cli.live import exit_with_failures, watching
     from cpbench.experiments.ablate import measure
     from cpbench.report.ablation import ablation_rows
     from cpbench.report.ablation_page import write_page
 
-    with output.progress(TimeElapsedColumn(), BarColumn(bar_width=8), TextColumn("{task.fields[state]}")) as progress:
-        runs, outcomes = measure(ablation, grid, results, LiveWatcher(output, progress, len(grid)), force, device)
+    with watching(output, len(grid)) as watcher:
+        runs, outcomes = measure(ablation, grid, results, watcher, force, device)
     rows = ablation_rows(runs, ablation.measured, ablation.reference, ablation.metrics)
     page = write_page(ablation, catalogue.load(dataset), rows, results / "ablations" / name / dataset)
     view = page.markdown if not output.out.is_terminal else Markdown(page.markdown.replace("<br>", " "))
     output.result(page.document, view)
     output.note("\n".join(f"{kind}: {path}" for kind, path in page.files.items()))
-    failures = [outcome.error for outcome in outcomes if outcome.error is not None]
-    if failures:
-        raise typer.Exit(min(error.exit_code for error in failures))
+    exit_with_failures(outcomes)

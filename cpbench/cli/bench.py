@@ -4,7 +4,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from cpbench.cli.options import DEFAULT_RESULTS, Json, Quiet, Results
+from cpbench.cli.options import Json, Quiet, Results
+from cpbench.files import RESULTS
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -38,7 +39,7 @@ def serve(
         "--run", metavar="RUN", help="A recorded run with a condition instead of a made-up model.")] = None,
     index: Annotated[str, typer.Option(
         "--index", metavar="exact|hnsw", help="hnsw: also search approximately, and say what that finds.")] = "exact",
-    results: Results = DEFAULT_RESULTS,
+    results: Results = RESULTS,
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:

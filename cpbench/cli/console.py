@@ -1,7 +1,6 @@
 """What a command prints: one JSON document or tables on standard output, everything else on standard error."""
 
 import json
-import math
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,18 +9,9 @@ from typing import Any
 from rich.console import Console, RenderableType
 from rich.markup import escape
 
+from cpbench.files import finite
+
 PIPE_WIDTH = 200  # a file or a pipe has no edge
-
-
-def _finite(value: Any) -> Any:
-    """NaN and infinity are not JSON: they become null."""
-    if isinstance(value, float) and not math.isfinite(value):
-        return None
-    if isinstance(value, dict):
-        return {str(key): _finite(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_finite(item) for item in value]
-    return value
 
 
 class Output:
@@ -47,7 +37,7 @@ class Output:
     def result(self, document: Any, view: RenderableType | str) -> None:
         """The command's answer: `document` under --json, else `view` (a string is printed as it stands)."""
         if self.as_json:
-            sys.stdout.write(json.dumps(_finite(document), ensure_ascii=False) + "\n")
+            sys.stdout.write(json.dumps(finite(document), ensure_ascii=False) + "\n")
         elif isinstance(view, str):
             sys.stdout.write(view if view.endswith("\n") else view + "\n")
         else:

@@ -10,7 +10,7 @@ from cpbench.cli.options import Json, Quiet
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from cpbench.report.diff import Difference, PairedUsers, RunDiff
+    from cpbench.report.diff import FactPair, PairedUsers, RunDiff
 
 EPILOG = """Examples:
 
@@ -52,7 +52,7 @@ def command(
 def _document(found: "RunDiff") -> dict[str, Any]:
     from dataclasses import asdict
 
-    def differences(part: list["Difference"]) -> list[dict[str, Any]]:
+    def differences(part: list["FactPair"]) -> list[dict[str, Any]]:
         return [{"name": each.name, "first": each.first, "second": each.second,
                  **({} if each.sources is None else {"sources": list(each.sources)})} for each in part]
 
@@ -71,11 +71,12 @@ def _view(found: "RunDiff") -> Any:
     from rich.console import Group
     from rich.text import Text
 
-    from cpbench.report.caption import describe
+    from cpbench.report.caption import protocol_text
 
     record = found.first.record
     counts = ", ".join(f"{count:,} {name}" for name, count in record.dataset_counts.items())
-    same = "" if found.data else f"\nsame data and protocol: {record.dataset} ({counts}); {describe(record.protocol)}"
+    basis = f"{record.dataset} ({counts}); {protocol_text(record.protocol)}"
+    same = "" if found.data else f"\nsame data and protocol: {basis}"
     parts: list[Any] = [Text(f"first:  {found.first.folder}\nsecond: {found.second.folder}{same}\n")]
     if found.data:
         parts.append(_differences("data and protocol", found.data))
@@ -98,7 +99,7 @@ def _table(title: str, *columns: str, numbers: int = 0) -> "Table":
     return Table(*aligned, title=Text(title, "bold"), title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
 
 
-def _differences(title: str, part: list["Difference"]) -> "Table":
+def _differences(title: str, part: list["FactPair"]) -> "Table":
     from rich.text import Text
 
     table = _table(title, "", "first", "second")

@@ -11,7 +11,7 @@ from cpbench.cli.options import Force, Json, Quiet
 
 if TYPE_CHECKING:
     from cpbench.data.card import Card
-    from cpbench.data.download import Outcome
+    from cpbench.data.download import DatasetOutcome
 
 EPILOG = """Examples:
 
@@ -69,12 +69,13 @@ def command(
     output.result({"datasets": [_document(outcome) for outcome in outcomes]}, _table(outcomes))
 
 
-def _public(output: Output, names: list[str], source: str | None, force: bool, show_sizes: bool) -> list["Outcome"]:
+def _public(output: Output, names: list[str], source: str | None, force: bool, show_sizes: bool
+            ) -> list["DatasetOutcome"]:
     from rich.progress import BarColumn, DownloadColumn, TextColumn, TimeRemainingColumn, TransferSpeedColumn
 
     from cpbench.data import catalogue
     from cpbench.data.card import card, cards
-    from cpbench.data.download import Outcome, download
+    from cpbench.data.download import DatasetOutcome, download
     from cpbench.errors import UsageError, unknown
 
     for name in names:  # all names first: a typo in the last one must not cost a download
@@ -91,7 +92,7 @@ def _public(output: Output, names: list[str], source: str | None, force: bool, s
     for name in names:
         if card(name).kind != "public":
             output.note(f"{name}: nothing to download, it is generated when it is first used")
-            outcomes.append(Outcome(name, "generated", {}))
+            outcomes.append(DatasetOutcome(name, "generated", {}))
             continue
         with output.progress(TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn(),
                              TimeRemainingColumn()) as progress:
@@ -100,9 +101,9 @@ def _public(output: Output, names: list[str], source: str | None, force: bool, s
 
 
 def _own(output: Output, name: str, source: str | None, columns: str | None, items: Path | None, time_unit: str,
-         k_core: int, force: bool) -> "Outcome":
+         k_core: int, force: bool) -> "DatasetOutcome":
     from cpbench.data import catalogue
-    from cpbench.data.download import Outcome, locked
+    from cpbench.data.download import DatasetOutcome, locked
     from cpbench.data.own import Own
     from cpbench.data.timestamps import PER_SECOND, Unit
     from cpbench.data.user_files import ENDINGS, check_name, parse_columns
@@ -119,7 +120,7 @@ def _own(output: Output, name: str, source: str | None, columns: str | None, ite
         if catalogue.is_ready(name) and not force:
             asked.check(catalogue.manifest(name))
             output.note(f"{name}: already prepared (--force does it again)")
-            return Outcome(name, "ready", catalogue.manifest(name))
+            return DatasetOutcome(name, "ready", catalogue.manifest(name))
         dataset = asked.prepare()
         dataset.save(catalogue.prepared_folder(name))
     if lonely := dataset.manifest["users_with_one_interaction"]:
@@ -130,7 +131,7 @@ def _own(output: Output, name: str, source: str | None, columns: str | None, ite
                     "user, so seen items stay in the ranking by default")
     for warning in dataset.manifest["warnings"]:
         output.warn(warning)
-    return Outcome(name, "prepared", catalogue.manifest(name), dataset.manifest["warnings"])
+    return DatasetOutcome(name, "prepared", catalogue.manifest(name), dataset.manifest["warnings"])
 
 
 class _Listener:
@@ -185,13 +186,13 @@ def _size(card: "Card", source: str | None, ask: bool = True) -> str:
     return "size not known" if size is None else f"{size / 1e6:,.1f} MB"
 
 
-def _document(outcome: "Outcome") -> dict[str, Any]:
+def _document(outcome: "DatasetOutcome") -> dict[str, Any]:
     return {"name": outcome.name, "status": outcome.status, "counts": outcome.manifest.get("counts"),
             "fingerprint": outcome.manifest.get("fingerprint"), "sources": outcome.manifest.get("sources", []),
             "warnings": outcome.manifest.get("warnings", [])}
 
 
-def _table(outcomes: list["Outcome"]) -> Any:
+def _table(outcomes: list["DatasetOutcome"]) -> Any:
     from rich.box import SIMPLE
     from rich.table import Table
 

@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from cpbench.cli.options import (
-    DEFAULT_RESULTS,
     Force,
     Json,
     Quiet,
@@ -15,6 +14,7 @@ from cpbench.cli.options import (
     SplitName,
     comma_separated,
 )
+from cpbench.files import RESULTS
 
 if TYPE_CHECKING:
     from cpbench.experiments.external import External
@@ -47,7 +47,7 @@ def command(
     serving_lag: ServingLag = "0",
     exclude_seen: Annotated[bool | None, typer.Option(
         "--exclude-seen/--include-seen", help="Take seen items out of the lists; else as the dataset says.")] = None,
-    results: Results = DEFAULT_RESULTS,
+    results: Results = RESULTS,
     force: Force = False,
     as_json: Json = False,
     quiet: Quiet = False,
@@ -82,7 +82,7 @@ def _view(made: "External") -> Any:
     from rich.table import Table
 
     from cpbench.cli.live import figure
-    from cpbench.report.caption import describe
+    from cpbench.report.caption import protocol_text
     from cpbench.report.tables import shown
 
     record = made.record
@@ -94,4 +94,4 @@ def _view(made: "External") -> Any:
                   *(figure(record, metric) for metric in metrics))
     notes = record.notes
     length = f"lists of {notes['beam']:.0f}" if "beam" in notes else "lists that rank the whole catalogue"
-    return Group(table, escape(f"{notes['events']:,.0f} test events, {length}; {describe(record.protocol)}"))
+    return Group(table, escape(f"{notes['events']:,.0f} test events, {length}; {protocol_text(record.protocol)}"))

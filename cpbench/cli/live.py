@@ -1,9 +1,13 @@
 """Live progress of runs on standard error: a bar where a terminal watches, else a plain line now and then."""
 
 import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
+import typer
 from rich.markup import escape
+from rich.progress import BarColumn, TextColumn, TimeElapsedColumn
 
 from cpbench.cli.console import Output
 from cpbench.experiments.watcher import Outcome
@@ -70,6 +74,20 @@ class LiveWatcher:
             epochs = f", {cost.epochs} epochs (best {cost.best_epoch})" if cost.epochs else ""
             self.say(f"test HR@10 {figure(record, 'HR@10')}, NDCG@10 {figure(record, 'NDCG@10')}{epochs}, "
                      f"fitted in {clock(cost.fit_seconds)}")
+
+
+@contextmanager
+def watching(output: Output, total: int) -> Iterator[LiveWatcher]:
+    """Tell of `total` trainings through `output` while the block lasts."""
+    with output.progress(TimeElapsedColumn(), BarColumn(bar_width=8), TextColumn("{task.fields[state]}")) as progress:
+        yield LiveWatcher(output, progress, total)
+
+
+def exit_with_failures(outcomes: Sequence[Outcome]) -> None:
+    """End the command where a run failed: with 2 (bad usage) only when nothing else went wrong, else with 1."""
+    failures = [outcome.error for outcome in outcomes if outcome.error is not None]
+    if failures:
+        raise typer.Exit(min(error.exit_code for error in failures))
 
 
 def figure(record: RunRecord, metric: str) -> str:

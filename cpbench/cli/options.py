@@ -5,8 +5,6 @@ from typing import Annotated
 
 import typer
 
-from cpbench.files import RESULTS
-
 Json = Annotated[bool, typer.Option("--json", help="Print exactly one JSON document on standard output.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Say nothing but results, warnings and errors.")]
 Results = Annotated[Path, typer.Option("--results", metavar="DIR", help="Folder of the run records.")]
@@ -23,8 +21,6 @@ ExcludeSeen = Annotated[bool | None, typer.Option(
     "--exclude-seen/--include-seen", help="Take seen items out of the ranking; else as the dataset says.")]
 Device = Annotated[str, typer.Option("--device", metavar="auto|cpu|cuda", help="Where to compute.")]
 Datasets = Annotated[str | None, typer.Option("--dataset", metavar="D[,D...]", help="Datasets, separated by commas.")]
-
-DEFAULT_RESULTS = RESULTS
 
 
 def comma_separated(value: str) -> list[str]:

@@ -5,7 +5,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from cpbench.cli.options import DEFAULT_RESULTS, Json, Quiet, Results, comma_separated
+from cpbench.cli.options import Json, Quiet, Results, comma_separated
+from cpbench.files import RESULTS
 
 if TYPE_CHECKING:
     from rich.text import Text
@@ -48,7 +49,7 @@ def command(
         "--condition", metavar="ATTRIBUTE=VALUE", help="One more list, of such items; may be repeated.")] = None,
     k: Annotated[int | None, typer.Option(
         "-k", metavar="K", help="Length of the lists (default: 10, or the whole catalogue if it is smaller).")] = None,
-    results: Results = DEFAULT_RESULTS,
+    results: Results = RESULTS,
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:

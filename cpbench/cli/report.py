@@ -5,7 +5,8 @@ from typing import Annotated, Any
 
 import typer
 
-from cpbench.cli.options import DEFAULT_RESULTS, Datasets, Json, Results, comma_separated
+from cpbench.cli.options import Datasets, Json, Results, comma_separated
+from cpbench.files import RESULTS
 
 EPILOG = """Examples:
 
@@ -24,7 +25,7 @@ FORMATS = ("terminal", "markdown", "csv", "json", "latex", "html")
 
 def command(
     datasets: Datasets = None,
-    results: Results = DEFAULT_RESULTS,
+    results: Results = RESULTS,
     models: Annotated[str | None, typer.Option("--model", metavar="M[,M...]", help="Only these models.")] = None,
     recipes_only: Annotated[bool, typer.Option("--recipes-only", help="Leave out runs with settings made by --set.")
                             ] = False,

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from cpbench.cli.options import (
-    DEFAULT_RESULTS,
     Datasets,
     Device,
     ExcludeSeen,
@@ -20,6 +19,7 @@ from cpbench.cli.options import (
     SplitName,
     comma_separated,
 )
+from cpbench.files import RESULTS
 
 if TYPE_CHECKING:
     from cpbench.experiments.watcher import Outcome
@@ -52,7 +52,7 @@ def command(
         )] = None,
     exclude_seen: ExcludeSeen = None,
     device: Device = "auto",
-    results: Results = DEFAULT_RESULTS,
+    results: Results = RESULTS,
     force: Force = False,
     as_json: Json = False,
     quiet: Quiet = False,
@@ -75,20 +75,16 @@ def command(
     for line in explain(cells, recipe, overrides):
         output.note(line)
 
-    from rich.progress import BarColumn, TextColumn, TimeElapsedColumn
-
-    from cpbench.cli.live import LiveWatcher
+    from cpbench.cli.live import exit_with_failures, watching
     from cpbench.experiments.runner import run
 
-    with output.progress(TimeElapsedColumn(), BarColumn(bar_width=8), TextColumn("{task.fields[state]}")) as progress:
-        outcomes = run(cells, results, LiveWatcher(output, progress, len(cells)), force, device)
+    with watching(output, len(cells)) as watcher:
+        outcomes = run(cells, results, watcher, force, device)
     output.result(_document(outcomes, results), _table(outcomes))
     only = "" if datasets is None else f" --dataset {','.join(chosen)}"
-    where = "" if results == DEFAULT_RESULTS else f" --results {shlex.quote(str(results))}"
+    where = "" if results == RESULTS else f" --results {shlex.quote(str(results))}"
     output.note(f"records: {results}\ntable: cpbench report{only}{where}")
-    failures = [outcome.error for outcome in outcomes if outcome.error is not None]
-    if failures:  # bad usage only when nothing else went wrong
-        raise typer.Exit(min(error.exit_code for error in failures))
+    exit_with_failures(outcomes)
 
 
 def _document(outcomes: list["Outcome"], results: Path) -> dict[str, Any]:

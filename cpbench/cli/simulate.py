@@ -4,7 +4,8 @@ from typing import Annotated, Any
 
 import typer
 
-from cpbench.cli.options import DEFAULT_RESULTS, Json, Quiet, Results
+from cpbench.cli.options import Json, Quiet, Results
+from cpbench.files import RESULTS
 
 EPILOG = """Examples:
 
@@ -33,7 +34,7 @@ def command(
         "--serving-lag", metavar="TIME", help="The policy sees the log up to this long before a request.")] = "15m",
     settings: Annotated[list[str] | None, typer.Option(
         "--set", metavar="KEY=VALUE", help="Override an assumption (docs/simulate.md); may be repeated.")] = None,
-    results: Results = DEFAULT_RESULTS,
+    results: Results = RESULTS,
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:

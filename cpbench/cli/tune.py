@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from cpbench.cli.options import (
-    DEFAULT_RESULTS,
     Device,
     ExcludeSeen,
     Force,
@@ -20,6 +19,7 @@ from cpbench.cli.options import (
     SplitName,
     comma_separated,
 )
+from cpbench.files import RESULTS
 
 if TYPE_CHECKING:
     from cpbench.experiments.tune import Ledger
@@ -51,7 +51,7 @@ def command(
     serving_lag: ServingLag = "0",
     exclude_seen: ExcludeSeen = None,
     device: Device = "auto",
-    results: Results = DEFAULT_RESULTS,
+    results: Results = RESULTS,
     force: Force = False,
     as_json: Json = False,
     quiet: Quiet = False,
@@ -80,13 +80,10 @@ def command(
         space = ", ".join(f"{key} {each}" for key, each in search.space.items())
         output.note(f"{search.base.model_name}: {space}")
 
-    from rich.progress import BarColumn, TextColumn, TimeElapsedColumn
-
-    from cpbench.cli.live import LiveWatcher
+    from cpbench.cli.live import watching
 
     options = _options(split, serving_lag, exclude_seen, device)
-    with output.progress(TimeElapsedColumn(), BarColumn(bar_width=8), TextColumn("{task.fields[state]}")) as progress:
-        watcher = LiveWatcher(output, progress, trials * len(wanted))
+    with watching(output, trials * len(wanted)) as watcher:
         ledgers = tune(wanted, trials, minutes, results, watcher, force, device)
     output.result({"searches": [_document(path, ledger, options) for path, ledger in ledgers]}, _tables(ledgers))
     for path, ledger in ledgers:

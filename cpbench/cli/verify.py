@@ -5,7 +5,8 @@ from typing import Annotated
 
 import typer
 
-from cpbench.cli.options import DEFAULT_RESULTS, Json, Quiet, Results
+from cpbench.cli.options import Json, Quiet, Results
+from cpbench.files import RESULTS
 
 EPILOG = """Examples:
 
@@ -18,7 +19,7 @@ EPILOG = """Examples:
 
 def command(
     run: Annotated[Path | None, typer.Argument(metavar="[RUN]", help="A run's folder; without it, all runs.")] = None,
-    results: Results = DEFAULT_RESULTS,
+    results: Results = RESULTS,
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
@@ -36,8 +37,8 @@ def command(
 
     from cpbench.cli.console import Output
     from cpbench.report.collect import no_record
-    from cpbench.report.record import named_run
-    from cpbench.report.verify import run_folders, verify
+    from cpbench.report.record import named_run, run_folders
+    from cpbench.report.verify import verify
 
     output = Output(as_json, quiet)
     folders = [named_run(run)] if run is not None else run_folders(results)

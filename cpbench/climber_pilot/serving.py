@@ -14,6 +14,9 @@ from cpbench.climber_pilot.instructed import InstructedPilot
 from cpbench.models.base import Histories
 from cpbench.models.conditions import Conditions
 
+NEIGHBOURS, EFFORT = 32, 128
+"""Of the approximate index: edges of an item, and candidates looked at while building and searching."""
+
 
 @dataclass(frozen=True)
 class Instructions:
@@ -39,10 +42,10 @@ def instructions(conditions: Conditions, histories: Histories, count: int, windo
 
 
 def recommend_given(model: InstructedPilot, histories: Histories, asked: Instructions, k: int,
-                    excluded: Tensor | None = None, index: "HnswIndex | None" = None) -> tuple[Tensor, Tensor]:
+                    excluded: Tensor | None = None) -> tuple[Tensor, Tensor]:
     """The best k items under each instruction: ids int64 [B, P, k] and scores [B, P, k]; unknown ones score -inf.
 
-    `excluded` bool [B, N] may not be shown. With `index` the search is approximate (and retrieves what it hides).
+    `excluded` bool [B, N] may not be shown.
     """
     model.eval()
     with torch.inference_mode():
@@ -51,16 +54,10 @@ def recommend_given(model: InstructedPilot, histories: Histories, asked: Instruc
         items = model.item_matrix()
         queries = model.instructed_queries(batch, asked.values.to(model.device),
                                            times.to(model.device)[:, None].expand_as(asked.values), items)
-        if index is not None:
-            ids, scores = index.search(queries, k)
-            if excluded is not None:
-                hidden = excluded.gather(1, ids.clamp(min=0).flatten(1)).view_as(ids)
-                scores = scores.masked_fill(hidden, -torch.inf)
-        else:
-            every = (queries @ items.T).float().cpu()  # [B, P, N]
-            if excluded is not None:
-                every = every.masked_fill(excluded[:, None], -torch.inf)
-            scores, ids = every.topk(k, dim=2)
+        every = (queries @ items.T).float().cpu()  # [B, P, N]
+        if excluded is not None:
+            every = every.masked_fill(excluded[:, None], -torch.inf)
+        scores, ids = every.topk(k, dim=2)
     return ids, scores.masked_fill(~asked.known[:, :, None], -torch.inf)
 
 
@@ -81,6 +78,16 @@ def union(ids: Tensor, scores: Tensor, k: int) -> Tensor:
     return torch.from_numpy(merged)
 
 
+def filled(merged: Tensor, general: Tensor) -> Tensor:
+    """`merged` int64 [B, k]; its empty places (-1: a new user has no instructions) go to the `general` list [B, k]."""
+    rows = merged.tolist()
+    for row in (merged < 0).any(1).nonzero()[:, 0].tolist():
+        kept = [item for item in rows[row] if item >= 0]
+        rest = [item for item in general[row].tolist() if item not in kept]
+        rows[row] = (kept + rest)[:merged.shape[1]]
+    return torch.tensor(rows)
+
+
 def recent_times(histories: Histories) -> Tensor:
     """The time of each history's last interaction, int64 [B]; 0 where there is none."""
     last = (histories.offsets[1:] - 1).clamp(min=0)
@@ -91,16 +98,16 @@ def recent_times(histories: Histories) -> Tensor:
 class HnswIndex:
     """Approximate inner-product search over all item vectors (the paper's serving); needs the extra `faiss`."""
 
-    def __init__(self, vectors: Tensor, neighbours: int = 32, effort: int = 128) -> None:
-        """`effort`: candidates looked at while building and searching. Raises UsageError without faiss."""
+    def __init__(self, vectors: Tensor) -> None:
+        """Raises UsageError without faiss."""
         try:
             import faiss
         except ImportError as error:
             from cpbench.errors import UsageError
 
             raise UsageError("the approximate index needs faiss: pip install 'cpbench[faiss]'") from error
-        self.index = faiss.IndexHNSWFlat(vectors.shape[1], neighbours, faiss.METRIC_INNER_PRODUCT)
-        self.index.hnsw.efConstruction = self.index.hnsw.efSearch = effort
+        self.index = faiss.IndexHNSWFlat(vectors.shape[1], NEIGHBOURS, faiss.METRIC_INNER_PRODUCT)
+        self.index.hnsw.efConstruction = self.index.hnsw.efSearch = EFFORT
         self.index.add(vectors.detach().float().cpu().numpy())
 
     def search(self, queries: Tensor, k: int) -> tuple[Tensor, Tensor]:

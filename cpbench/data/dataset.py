@@ -6,6 +6,7 @@ Every history anywhere in cpbench is a slice of these arrays; nothing is ever co
 
 import hashlib
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,11 @@ from cpbench.files import atomic_folder
 
 FRESHNESS, POPULARITY = "freshness", "popularity"
 """Conditions that are derived: the names are taken, no attribute of own data can have them."""
+
+
+def usual_attribute(names: Sequence[str]) -> str | None:
+    """The item attribute that is meant where none is named: genre, else category, else the first; None of none."""
+    return next((name for name in ("genre", "category", *names) if name in names), None)
 
 
 def read_manifest(folder: Path) -> dict[str, Any]:

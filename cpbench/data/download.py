@@ -34,7 +34,7 @@ class Listener(Protocol):
 
 
 @dataclass(frozen=True)
-class Outcome:
+class DatasetOutcome:
     """What became of one name: "prepared" now, or "ready" before."""
 
     name: str
@@ -64,7 +64,7 @@ def locked(name: str, listener: Listener) -> Iterator[None]:
         lock.release()
 
 
-def download(card: Card, listener: Listener, given: str | None = None, force: bool = False) -> Outcome:
+def download(card: Card, listener: Listener, given: str | None = None, force: bool = False) -> DatasetOutcome:
     """Make the dataset of `card` ready. `given`: a mirror, folder or file instead of the official addresses.
 
     Raises UsageError for wrong or damaged contents, CpbenchError when something cannot be fetched or written.
@@ -72,7 +72,7 @@ def download(card: Card, listener: Listener, given: str | None = None, force: bo
     with locked(card.name, listener):
         if catalogue.is_ready(card.name) and not force:
             listener.note(f"{card.name}: already prepared (--force does it again)")
-            return Outcome(card.name, "ready", catalogue.manifest(card.name))
+            return DatasetOutcome(card.name, "ready", catalogue.manifest(card.name))
         try:
             found, warnings = _collect(card, listener, given, force)
             dataset = _prepare(card, found, listener)
@@ -89,7 +89,7 @@ def download(card: Card, listener: Listener, given: str | None = None, force: bo
         dataset.save(catalogue.prepared_folder(card.name))
     for warning in warnings:
         listener.warn(warning)
-    return Outcome(card.name, "prepared", catalogue.manifest(card.name), warnings)
+    return DatasetOutcome(card.name, "prepared", catalogue.manifest(card.name), warnings)
 
 
 def _collect(card: Card, listener: Listener, given: str | None, force: bool) -> tuple[list[Source], list[str]]:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
+from cpbench.data.dataset import usual_attribute
 from cpbench.data.protocol import Events, Split
 from cpbench.errors import CpbenchError
 from cpbench.evaluation import conditional
@@ -17,6 +18,11 @@ from cpbench.models.base import Histories, Recommender
 
 BLOCK_BYTES = 32 << 20  # of scores held at once; larger blocks are not faster
 LIST_LENGTH = 10  # of the lists behind coverage, novelty, gini and diversity
+
+
+def scored_at_once(n_items: int) -> int:
+    """How many histories are scored at once."""
+    return max(1, min(256, BLOCK_BYTES // (4 * n_items)))
 
 
 @dataclass(frozen=True)
@@ -32,6 +38,11 @@ class Evaluation:
     seconds: float
     steps: np.ndarray | None = None
 
+    @property
+    def all_ranks(self) -> np.ndarray:
+        """`steps` where there are any, else `ranks`: the evidence that is stored."""
+        return self.ranks if self.steps is None else self.steps
+
 
 def evaluate(model: Recommender, split: Split, events: Events, block: int | None = None,
              only_accuracy: bool = False, given: Given | None = None) -> Evaluation:
@@ -46,7 +57,7 @@ def evaluate(model: Recommender, split: Split, events: Events, block: int | None
     """
     started = time.perf_counter()
     n_items, n_steps = split.dataset.n_items, 1 if only_accuracy else split.protocol.horizon
-    block = block or max(1, min(256, BLOCK_BYTES // (4 * n_items)))
+    block = block or scored_at_once(n_items)
     order = np.argsort(events.end - events.start, kind="stable")
     visits = Events(events.users[order], events.start[order], events.end[order], events.target[order])
     ranks = np.empty((len(events), n_steps))
@@ -144,9 +155,6 @@ def _generate(model: Recommender, histories: Histories, targets: torch.Tensor, e
 
 
 def _membership(split: Split) -> np.ndarray | None:
-    """The attribute that diversity is measured on: genre, else category, else the first there is."""
-    names = split.dataset.attribute_names
-    for name in ("genre", "category", *names):
-        if name in names:
-            return split.dataset.attribute(name).matrix()
-    return None
+    """Which values each item has of the attribute that diversity is measured on, bool [N, V]; None without one."""
+    name = usual_attribute(split.dataset.attribute_names)
+    return None if name is None else split.dataset.attribute(name).matrix()

@@ -37,29 +37,29 @@ def accuracy(ranks: np.ndarray, beam: int | None = None) -> dict[str, float]:
     return result
 
 
-def horizon(ranks: np.ndarray, cutoffs: tuple[int, ...] = (10, 20, 50), beam: int | None = None) -> dict[str, float]:
+def horizon(ranks: np.ndarray, beam: int | None = None) -> dict[str, float]:
     """HR@K of one list against the items 1 .. H steps ahead; ranks [E, H] (Climber-Pilot, Fig. 3)."""
     return {f"HR@{k}/step {step}": float(hit_rate(ranks[:, step - 1], k).mean())
-            for k in cutoffs if beam is None or k <= beam for step in range(1, ranks.shape[1] + 1)}
+            for k in (10, 20, 50) if beam is None or k <= beam for step in range(1, ranks.shape[1] + 1)}
 
 
-def by_activity(ranks: np.ndarray, activity: np.ndarray, k: int = 10) -> dict[str, float]:
-    """HR@k and NDCG@k by tercile of user activity (training interactions of the event's user, [E])."""
-    return _by_tercile(ranks, activity, ACTIVITY, k)
+def by_activity(ranks: np.ndarray, activity: np.ndarray) -> dict[str, float]:
+    """HR@10 and NDCG@10 by tercile of user activity (training interactions of the event's user, [E])."""
+    return _by_tercile(ranks, activity, ACTIVITY)
 
 
-def by_popularity(ranks: np.ndarray, popularity: np.ndarray, k: int = 10) -> dict[str, float]:
-    """HR@k and NDCG@k by tercile of the target's popularity (training interactions of the item, [E])."""
-    return _by_tercile(ranks, popularity, POPULARITY, k)
+def by_popularity(ranks: np.ndarray, popularity: np.ndarray) -> dict[str, float]:
+    """HR@10 and NDCG@10 by tercile of the target's popularity (training interactions of the item, [E])."""
+    return _by_tercile(ranks, popularity, POPULARITY)
 
 
-def _by_tercile(ranks: np.ndarray, amounts: np.ndarray, levels: tuple[str, str, str], k: int) -> dict[str, float]:
+def _by_tercile(ranks: np.ndarray, amounts: np.ndarray, levels: tuple[str, str, str]) -> dict[str, float]:
     order = np.argsort(amounts, kind="stable")
     result = {}
     for level, part in zip(levels, np.array_split(order, 3), strict=True):
         if len(part):
-            result[f"HR@{k}/{level}"] = float(hit_rate(ranks[part], k).mean())
-            result[f"NDCG@{k}/{level}"] = float(ndcg(ranks[part], k).mean())
+            result[f"HR@10/{level}"] = float(hit_rate(ranks[part], 10).mean())
+            result[f"NDCG@10/{level}"] = float(ndcg(ranks[part], 10).mean())
     return result
 
 

@@ -5,18 +5,18 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-import polars as pl
 
 from cpbench.climber_pilot.instructed import InstructedPilot
 from cpbench.errors import CpbenchError
 from cpbench.experiments.ablations import Ablation, Variant
 from cpbench.experiments.instruct import FINE_TUNING, PRETRAINING
-from cpbench.experiments.instructed_lists import evaluate_lists
+from cpbench.experiments.instructed_lists import evaluate_instructions
 from cpbench.experiments.plan import Cell
 from cpbench.experiments.runner import run
 from cpbench.experiments.stored import load_run
 from cpbench.experiments.watcher import Outcome, Watcher
 from cpbench.report.ablation import Measured
+from cpbench.report.evidence import read_ranks, step_columns
 
 COUNTS = (1, 3, 5)
 """How many precomputed instructions the ablation `instructions` tries."""
@@ -46,10 +46,9 @@ def _figures(ablation: Ablation, variant: Variant, outcome: Outcome) -> list[Mea
     plain = Measured(variant.label, record.protocol.serving_lag, record.seed, record.metrics.test)
     if ablation.name == "instructions":
         return _by_count(outcome, plain)
-    table = pl.read_parquet(outcome.folder / "ranks.parquet")
+    table = read_ranks(outcome.folder)
     if not ablation.conditional:
-        steps = [name for name in table.columns if name == "rank" or name.startswith("rank ")]
-        return [replace(plain, ranks=table.select(steps).to_numpy())]
+        return [replace(plain, ranks=table.select(step_columns(table)).to_numpy())]
     names = {(PRETRAINING, "none"): "not instructed", (PRETRAINING, "post-filter"): "post-filter",
              (PRETRAINING, "hard-filter"): "hard filter", (FINE_TUNING, "model"): variant.label,
              (FINE_TUNING, "model+filter"): f"{variant.label} + hard filter"}
@@ -63,7 +62,7 @@ def _by_count(outcome: Outcome, plain: Measured) -> list[Measured]:
     assert isinstance(stored.model, InstructedPilot)
     found = []
     for count in (0, *COUNTS):
-        ranks, metrics = evaluate_lists(stored.model, stored.split, stored.split.test, count)
+        ranks, metrics = evaluate_instructions(stored.model, stored.split, stored.split.test, count)
         label = "no instruction" if count == 0 else f"P = {count}"
         found.append(replace(plain, label=label, metrics=metrics, ranks=np.asarray(ranks)))
     return found

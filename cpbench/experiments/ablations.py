@@ -5,11 +5,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from cpbench.data import catalogue
-from cpbench.data.dataset import Dataset
+from cpbench.data.dataset import Dataset, usual_attribute
 from cpbench.data.protocol import Protocol, split
 from cpbench.errors import UsageError, unknown
 from cpbench.experiments.plan import Cell, plan
-from cpbench.models.base import Facts
 from cpbench.models.conditions import facts_with_conditions, require_condition
 from cpbench.report.ablation import GROWTH, WINDOWS
 
@@ -133,12 +132,11 @@ def same_day_or_minutes(dataset: Dataset) -> int:
 
 
 def default_condition(dataset: Dataset) -> str:
-    """genre, else category, else the first attribute. Raises UsageError when there is none."""
-    names = Facts.of(dataset).attributes
-    for name in ("genre", "category", *names):
-        if name in names:
-            return name
-    raise UsageError(f"dataset {dataset.name!r} has no item attribute that could be a condition")
+    """The usual attribute. Raises UsageError when there is none."""
+    name = usual_attribute(dataset.attribute_names)
+    if name is None:
+        raise UsageError(f"dataset {dataset.name!r} has no item attribute that could be a condition")
+    return name
 
 
 def cells(ablation: Ablation, dataset_name: str, seeds: Sequence[int], recipe: str, overrides: Mapping[str, Any],

@@ -12,9 +12,9 @@ from cpbench.data.protocol import Split
 from cpbench.errors import CpbenchError
 from cpbench.experiments import environment
 from cpbench.experiments.lock import only_one
-from cpbench.experiments.record import RunRecord, load_record, write_run
+from cpbench.experiments.record import about_data, write_run
 from cpbench.report.place import run_folder
-from cpbench.report.record import ORACLE, Cost, Metrics
+from cpbench.report.record import ORACLE, Cost, Metrics, RunRecord, load_record
 
 
 def record_ceiling(part: Split, results: Path, say: Callable[[str], None]) -> None:
@@ -58,8 +58,5 @@ def _ceiling(part: Split) -> RunRecord:
         metrics=Metrics(test=metrics),
         notes=part.notes(part.test),
         cost=cost,
-        dataset_fingerprint=part.dataset.fingerprint,
-        dataset_counts=part.dataset.counts(),
-        started=started,
-        **environment.circumstances(torch.device("cpu")),
+        **about_data(part, started, torch.device("cpu")),
     )

@@ -19,12 +19,12 @@ from cpbench.evaluation.lists import evaluate_lists
 from cpbench.experiments import environment
 from cpbench.experiments.lock import only_one
 from cpbench.experiments.original_ids import no_such
-from cpbench.experiments.record import RunRecord, load_record, write_run
+from cpbench.experiments.record import about_data, write_run
 from cpbench.files import clear_leftovers
 from cpbench.models.conformance import INFORMATION
 from cpbench.models.registry import family_names, model_names
 from cpbench.report.place import folder_name, run_folder
-from cpbench.report.record import EXTERNAL, FILE_NAME, ORACLE, Cost, Metrics
+from cpbench.report.record import EXTERNAL, FILE_NAME, ORACLE, Cost, Metrics, RunRecord, load_record
 
 UNKNOWN = "unknown"
 """What an external system uses beside item ids, unless its author says so."""
@@ -82,12 +82,9 @@ def evaluate_file(path: Path, dataset: str, protocol: Protocol, results: Path, n
             # what the system itself took is not known
             cost=Cost(fit_seconds=0.0, evaluate_seconds=test.seconds, epochs=0, best_epoch=0, peak_rss_bytes=0,
                       parameters=0),
-            dataset_fingerprint=part.dataset.fingerprint,
-            dataset_counts=part.dataset.counts(),
-            started=started,
-            **environment.circumstances(torch.device("cpu")),
+            **about_data(part, started, torch.device("cpu")),
         )
-        written = write_run(folder, record, part.test, test.ranks if test.steps is None else test.steps)
+        written = write_run(folder, record, part.test, test.all_ranks)
     return External(folder, written, "done", [*warnings, *_remarks(test.notes)])
 
 

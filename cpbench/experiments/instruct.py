@@ -12,11 +12,11 @@ from cpbench.evaluation.evaluate import Evaluation, evaluate
 from cpbench.experiments import environment
 from cpbench.experiments.plan import Cell
 from cpbench.experiments.recipes import GIVEN
-from cpbench.experiments.record import load_record, write_run
+from cpbench.experiments.record import about_cell, write_run
 from cpbench.experiments.watcher import Watcher
 from cpbench.models.base import Facts, NeuralRecommender, Recommender
 from cpbench.models.conditions import Conditions, facts_with_conditions, require_condition
-from cpbench.report.record import Cost, Metrics, RunRecord, Stage
+from cpbench.report.record import Cost, Metrics, RunRecord, Stage, load_record
 from cpbench.training.loop import TrainingResult, seed_everything, train
 
 PRETRAINING, FINE_TUNING = "pre-training", "fine-tuning"
@@ -81,13 +81,7 @@ def instruct_and_record(cell: Cell, part: Split, folder: Path, state: Path, star
     valid = evaluate(model, part, valid_events, only_accuracy=True, given=valid_given.obeyed(obeys))
     test = found[f"{FINE_TUNING if second is not None else PRETRAINING}: {obeys}"]
     record = RunRecord(
-        model=cell.model_name,
-        dataset=cell.dataset,
-        protocol=cell.protocol,
-        seed=cell.seed,
-        recipe=cell.settings.recipe,
-        config=cell.settings.config,
-        config_sources=cell.settings.all_sources,
+        **about_cell(cell, part, started, device),
         information=list(dict.fromkeys([*model.information, "condition",
                                         *(["request time"] if test_given.conditions.by_age else [])])),
         metrics=Metrics(valid=valid.metrics, test=test.metrics),
@@ -98,10 +92,6 @@ def instruct_and_record(cell: Cell, part: Split, folder: Path, state: Path, star
         cost=Cost(fit_seconds=result.fit_seconds + base.cost.fit_seconds, evaluate_seconds=test.seconds,
                   epochs=result.epochs, best_epoch=result.best_epoch, peak_rss_bytes=environment.peak_memory(),
                   parameters=model.n_parameters),
-        dataset_fingerprint=part.dataset.fingerprint,
-        dataset_counts=part.dataset.counts(),
-        started=started,
-        **environment.circumstances(device),
     )
-    return write_run(folder, record, test_events, test.ranks if test.steps is None else test.steps, result.curve, model,
+    return write_run(folder, record, test_events, test.all_ranks, result.curve, model,
                      {f"rank, {name}": each.ranks for name, each in found.items()})

@@ -9,20 +9,19 @@ import torch
 from torch import Tensor
 
 from cpbench.climber_pilot.instructed import InstructedPilot
-from cpbench.climber_pilot.serving import instructions, recommend_given, union
+from cpbench.climber_pilot.serving import filled, instructions, recommend_given, union
 from cpbench.data.protocol import Events, Split
 from cpbench.evaluation.metrics import accuracy, by_activity, diversity
 from cpbench.models.base import Histories
 
 LENGTH = 50
-WINDOW = 50
 BLOCK = 128
 
 
-def evaluate_lists(model: InstructedPilot, split: Split, events: Events, count: int,
-                   window: int = WINDOW) -> tuple[np.ndarray, dict[str, float]]:
+def evaluate_instructions(model: InstructedPilot, split: Split, events: Events, count: int
+                          ) -> tuple[np.ndarray, dict[str, float]]:
     """Ranks float64 [E] in lists of 50 (infinity: not in it) and metrics, with `count` instructions; 0 uses none."""
-    lists = np.concatenate([_lists(model, split, events, first, count, window).numpy()
+    lists = np.concatenate([_lists(model, split, events, first, count).numpy()
                             for first in range(0, len(events), BLOCK)])
     found = lists == split.dataset.items[events.target][:, None]
     ranks = np.where(found.any(1), found.argmax(1) + 1.0, np.inf)
@@ -37,7 +36,7 @@ def evaluate_lists(model: InstructedPilot, split: Split, events: Events, count: 
     return ranks, metrics
 
 
-def _lists(model: InstructedPilot, split: Split, events: Events, first: int, count: int, window: int) -> Tensor:
+def _lists(model: InstructedPilot, split: Split, events: Events, first: int, count: int) -> Tensor:
     histories = Histories.of_events(split.dataset, events, first, min(first + BLOCK, len(events)))
     length = min(LENGTH, split.dataset.n_items)
     excluded = histories.seen(split.dataset.n_items) if split.protocol.exclude_seen else None
@@ -49,16 +48,6 @@ def _lists(model: InstructedPilot, split: Split, events: Events, first: int, cou
     plain = scores.topk(length, dim=1).indices
     if count == 0:
         return plain
-    asked = instructions(model.conditions, histories, count, window)
+    asked = instructions(model.conditions, histories, count)
     ids, given = recommend_given(model, histories, asked, length, excluded)
-    return _filled(union(ids, given, length), plain)
-
-
-def _filled(merged: Tensor, plain: Tensor) -> Tensor:
-    """Places that no instruction fills (a new user has none) go to the general list."""
-    rows = merged.tolist()
-    for row in np.flatnonzero((merged < 0).any(1).numpy()):
-        kept = [item for item in rows[row] if item >= 0]
-        rest = [item for item in plain[row].tolist() if item not in set(kept)]
-        rows[row] = (kept + rest)[:merged.shape[1]]
-    return torch.tensor(rows)
+    return filled(union(ids, given, length), plain)

@@ -22,7 +22,7 @@ BOOTSTRAP = 201  # purpose of the stream
 
 
 @dataclass(frozen=True)
-class Difference:
+class Lift:
     """A policy minus the first one, and that in % of the first one's value (the lift); each with its interval.
 
     NaN where the metric or its interval does not exist (nobody of that level came, or the first one's value is 0).
@@ -77,7 +77,7 @@ def values(users: np.ndarray, members: np.ndarray) -> dict[str, float]:
 
 
 def differences(of: Sequence[np.ndarray], members: dict[str, np.ndarray], seed: int
-                ) -> list[dict[str, dict[str, Difference]]]:
+                ) -> list[dict[str, dict[str, Lift]]]:
     """Of every policy but the first, against the first: by group and metric. `of` holds what `per_user` gave.
 
     The same users are drawn for both sides of a difference: intervals are those of paired differences.
@@ -85,7 +85,7 @@ def differences(of: Sequence[np.ndarray], members: dict[str, np.ndarray], seed: 
     n_users = of[0].shape[2]
     drawn = Draws(seed, BOOTSTRAP).below(n_users, RESAMPLES, n_users)
     times = np.array([np.bincount(row, minlength=n_users) for row in drawn], dtype=np.float64)  # [RESAMPLES, U]
-    result: list[dict[str, dict[str, Difference]]] = [{} for _ in of[1:]]
+    result: list[dict[str, dict[str, Lift]]] = [{} for _ in of[1:]]
     for name, group in members.items():
         exact, resampled = group.astype(np.float64)[None], times * group
         first = _ratios(of[0], exact), _ratios(of[0], resampled)
@@ -102,12 +102,12 @@ def _ratios(users: np.ndarray, times: np.ndarray) -> np.ndarray:
     return np.divide(above, below, out=np.full_like(above, np.nan), where=below > 0)
 
 
-def _difference(first: float, second: float, firsts: np.ndarray, seconds: np.ndarray) -> Difference:
+def _difference(first: float, second: float, firsts: np.ndarray, seconds: np.ndarray) -> Lift:
     gap = seconds - firsts
     lift = 100.0 * np.divide(gap, firsts, out=np.full_like(gap, np.nan), where=firsts > 0)
     exact = second - first
     relative = 100.0 * exact / first if first > 0 else math.nan
-    return Difference(exact, *_interval(gap), relative, *_interval(lift))
+    return Lift(exact, *_interval(gap), relative, *_interval(lift))
 
 
 def _interval(resampled: np.ndarray) -> tuple[float, float]:

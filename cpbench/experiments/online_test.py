@@ -14,12 +14,12 @@ from cpbench.data import catalogue
 from cpbench.data.streaming.service import Service
 from cpbench.data.streaming.traffic import traffic
 from cpbench.data.streaming.world import WorldConfig
-from cpbench.errors import UsageError, unknown
+from cpbench.errors import UsageError, invalid, unknown
 from cpbench.experiments import environment
 from cpbench.experiments.lift import COVERAGE, RESAMPLES, differences, groups, per_user, values
 from cpbench.experiments.simulation import Instructed, Plain, Policy, Served, serve
 from cpbench.experiments.stored import StoredRun, load_run
-from cpbench.files import write_json
+from cpbench.files import finite, write_json
 
 FOLDER, FILE_NAME = "simulation", "simulation.json"
 
@@ -42,9 +42,7 @@ def world_config(settings: Mapping[str, Any]) -> WorldConfig:
     try:
         return WorldConfig(**settings)
     except ValidationError as error:
-        raise UsageError("; ".join(
-            f"{detail['loc'][0]} = {detail['input']!r}: {detail['msg']}" if detail["loc"]
-            else detail["msg"].removeprefix("Value error, ") for detail in error.errors(include_url=False))) from error
+        raise invalid(error) from error
 
 
 def entrants(references: Sequence[str], results: Path, instructions: int) -> list[Entrant]:
@@ -129,7 +127,7 @@ def online_test(policies: Sequence[Entrant], results: Path, days: int, users: in
     }
     digest = hashlib.sha256(json.dumps([settings, chosen], sort_keys=True).encode()).hexdigest()[:12]
     path = results / dataset.name / FOLDER / digest / FILE_NAME
-    write_json(path, _without_nan(document))
+    write_json(path, finite(document))
     return document, path
 
 
@@ -137,12 +135,3 @@ def _totals(served: Served) -> dict[str, int]:
     return {"requests": int(served.made.sum()), "shown": int((served.shown >= 0).sum()),
             "plays": int(served.begun.sum()), "finished": int(served.finished.sum()),
             "likes": int(served.liked.sum()), "seconds": int(served.seconds.sum())}
-
-
-def _without_nan(value: Any) -> Any:
-    """NaN is not JSON: it becomes null."""
-    if isinstance(value, dict):
-        return {key: _without_nan(item) for key, item in value.items()}
-    if isinstance(value, list):
-        return [_without_nan(item) for item in value]
-    return None if isinstance(value, float) and value != value else value

@@ -12,7 +12,7 @@ from pydantic import ValidationError
 
 from cpbench.data import catalogue
 from cpbench.data.protocol import Protocol
-from cpbench.errors import UsageError, unknown
+from cpbench.errors import UsageError, invalid, unknown
 from cpbench.experiments.recipes import (
     DEFAULTS,
     STAGE,
@@ -176,10 +176,7 @@ def protocol_for(dataset: str, split: str = "leave-one-out", serving_lag: int = 
         return Protocol.model_validate({"split": split, "serving_lag": serving_lag, "exclude_seen": seen,
                                         "condition": condition, "horizon": horizon})
     except ValidationError as error:
-        details = error.errors(include_url=False)
-        raise UsageError("; ".join(detail["msg"].removeprefix("Value error, ") if not detail["loc"] else
-                                   f"{detail['loc'][0]} = {detail['input']!r}: {detail['msg']}" for detail in details)
-                         ) from error
+        raise invalid(error) from error
 
 
 def _check_recipe(recipe: str, classes: Mapping[str, type[Recommender]]) -> None:

@@ -11,10 +11,11 @@ import polars as pl
 import torch
 from torch import Tensor
 
+from cpbench.data.dataset import usual_attribute
 from cpbench.data.protocol import Events, Split
 from cpbench.errors import UsageError, unknown
 from cpbench.evaluation.conditional import Obedient
-from cpbench.evaluation.evaluate import BLOCK_BYTES
+from cpbench.evaluation.evaluate import scored_at_once
 from cpbench.experiments.original_ids import no_such, positions
 from cpbench.experiments.stored import StoredRun
 from cpbench.models.base import Facts, Histories, best
@@ -116,7 +117,7 @@ def recommend(run: StoredRun, users: Sequence[str] = (), history: Sequence[str] 
         return lister.cases(_typed(items, int(dataset.times.max())), [None], ["given history"])
     names = list(dict.fromkeys(users))
     events, tested = _requests(run.split, np.array(positions("user", names, dataset.user_ids), dtype=np.int64))
-    block = max(1, min(256, BLOCK_BYTES // (4 * dataset.n_items)))
+    block = scored_at_once(dataset.n_items)
     cases = []
     for first in range(0, len(names), block):
         last = min(first + block, len(names))
@@ -168,10 +169,7 @@ class _Lister:
         table = run.split.dataset.item_table
         self.ids, self.titles = table["id"].cast(pl.String), table["title"].cast(pl.String)
         self.n_items = table.height
-        own = run.split.dataset.attribute_names
-        usual = run.record.protocol.condition
-        if usual is None:
-            usual = next((name for name in ("genre", "category", *own) if name in own), None)
+        usual = run.record.protocol.condition or usual_attribute(run.split.dataset.attribute_names)
         self.shown = {usual: Conditions(facts, usual)} if usual is not None else {}
         self.shown |= {wish.conditions.name: wish.conditions for wish in wishes}
 

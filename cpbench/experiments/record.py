@@ -6,18 +6,34 @@ from typing import Any
 
 import numpy as np
 import polars as pl
+import torch
 from polars.exceptions import PolarsError
 from pydantic_core import to_json
 from safetensors import SafetensorError
 
 from cpbench.data.fetch import checksum
-from cpbench.data.protocol import Events
+from cpbench.data.protocol import Events, Split
 from cpbench.errors import CpbenchError
+from cpbench.experiments import environment
+from cpbench.experiments.plan import Cell
 from cpbench.files import atomic_folder
 from cpbench.models.base import Recommender
+from cpbench.report.evidence import RANKS
 from cpbench.report.record import FILE_NAME, RunRecord, load_record
 
-__all__ = ["RunRecord", "load_record", "write_run"]
+
+def about_data(part: Split, started: str, device: torch.device, libraries: tuple[str, ...] = ()) -> dict[str, Any]:
+    """The fields of a RunRecord that say on which data it was made, when, and under which circumstances."""
+    return {"dataset_fingerprint": part.dataset.fingerprint, "dataset_counts": part.dataset.counts(),
+            "started": started, **environment.circumstances(device, libraries)}
+
+
+def about_cell(cell: Cell, part: Split, started: str, device: torch.device) -> dict[str, Any]:
+    """Those, and the fields that say which run it was."""
+    settings = cell.settings
+    return {"model": cell.model_name, "dataset": cell.dataset, "protocol": cell.protocol, "seed": cell.seed,
+            "recipe": settings.recipe, "config": settings.config, "config_sources": settings.all_sources,
+            **about_data(part, started, device, cell.model_class.libraries)}
 
 
 def write_run(folder: Path, record: RunRecord, events: Events | None = None, ranks: np.ndarray | None = None,
@@ -37,7 +53,7 @@ def write_run(folder: Path, record: RunRecord, events: Events | None = None, ran
             if ranks is not None and events is not None:
                 table = pl.DataFrame({"user": events.users.astype(np.int32), "target": events.target,
                                       **_columns(ranks), **(other_ranks or {})})
-                table.write_parquet(temporary / "ranks.parquet")
+                table.write_parquet(temporary / RANKS)
                 (temporary / "curve.json").write_bytes(to_json(list(curve), indent=1, inf_nan_mode="null") + b"\n")
             if model is not None:
                 model.save(temporary / "model")

@@ -25,11 +25,11 @@ from cpbench.experiments.ceiling import record_ceiling
 from cpbench.experiments.instruct import instruct_and_record, pose
 from cpbench.experiments.lock import only_one
 from cpbench.experiments.plan import Cell
-from cpbench.experiments.record import RunRecord, load_record, write_run
+from cpbench.experiments.record import about_cell, write_run
 from cpbench.experiments.watcher import Outcome, Watcher
 from cpbench.files import clear_leftovers, restore_folder, write_json
 from cpbench.models.base import Facts, NeuralRecommender, Recommender
-from cpbench.report.record import FILE_NAME, Cost, Metrics
+from cpbench.report.record import FILE_NAME, Cost, Metrics, RunRecord, load_record
 from cpbench.training import allocator
 from cpbench.training.loop import TrainingResult, choose_device, seed_everything, train
 
@@ -185,13 +185,7 @@ def _train_and_record(cell: Cell, part: Split, folder: Path, state: Path, starte
     valid = evaluate(model, part, part.valid, only_accuracy=True)
     test = evaluate(model, part, part.test)
     record = RunRecord(
-        model=cell.model_name,
-        dataset=cell.dataset,
-        protocol=cell.protocol,
-        seed=cell.seed,
-        recipe=cell.settings.recipe,
-        config=cell.settings.config,
-        config_sources=cell.settings.all_sources,
+        **about_cell(cell, part, started, device),
         information=model.information,
         metrics=Metrics(valid=valid.metrics, test=test.metrics),
         selected_by=result.selected_by,
@@ -199,12 +193,8 @@ def _train_and_record(cell: Cell, part: Split, folder: Path, state: Path, starte
         cost=Cost(fit_seconds=result.fit_seconds, evaluate_seconds=test.seconds, epochs=result.epochs,
                   best_epoch=result.best_epoch, peak_rss_bytes=environment.peak_memory(),
                   parameters=model.n_parameters),
-        dataset_fingerprint=part.dataset.fingerprint,
-        dataset_counts=part.dataset.counts(),
-        started=started,
-        **environment.circumstances(device, model.libraries),
     )
-    return write_run(folder, record, part.test, test.ranks if test.steps is None else test.steps, result.curve, model)
+    return write_run(folder, record, part.test, test.all_ranks, result.curve, model)
 
 
 def build(cell: Cell, part: Split) -> Recommender:

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from cpbench.climber_pilot.instructed import InstructedPilot
-from cpbench.climber_pilot.serving import instructions, recommend_given, union
+from cpbench.climber_pilot.serving import filled, instructions, recommend_given, union
 from cpbench.data.streaming.service import Service
 from cpbench.data.streaming.traffic import Traffic
 from cpbench.data.streaming.world import WorldConfig, respond
@@ -26,7 +26,7 @@ LONG_AGO = np.iinfo(np.int64).min // 2
 
 
 @dataclass(frozen=True)
-class Asked:
+class PolicyRequests:
     """b requests to a policy: what it may know, and what it must not show.
 
     histories: what is visible, with the times of the requests; hidden bool [b, N], of which at least k songs a row are
@@ -40,7 +40,7 @@ class Asked:
 
 
 class Policy(Protocol):
-    def lists(self, asked: Asked) -> np.ndarray:
+    def lists(self, asked: PolicyRequests) -> np.ndarray:
         """The k best songs that are not hidden, best first, int64 [b, k]."""
 
 
@@ -52,7 +52,7 @@ class Plain:
         if isinstance(model, torch.nn.Module):
             model.eval()
 
-    def lists(self, asked: Asked) -> np.ndarray:
+    def lists(self, asked: PolicyRequests) -> np.ndarray:
         with torch.inference_mode():
             return self.model.search(asked.histories, asked.k, asked.hidden)[0].cpu().numpy()
 
@@ -64,16 +64,13 @@ class Instructed(Plain):
         super().__init__(model)
         self.pilot, self.count = model, count
 
-    def lists(self, asked: Asked) -> np.ndarray:
+    def lists(self, asked: PolicyRequests) -> np.ndarray:
         wanted = instructions(self.pilot.conditions, asked.histories, self.count)
         ids, scores = recommend_given(self.pilot, asked.histories, wanted, asked.k, asked.hidden)
-        merged = union(ids, scores, asked.k).numpy()
-        short = (merged < 0).any(axis=1)
-        if short.any():  # a new user has no instructions: what they do not fill goes to the general list
-            for row, general in zip(np.flatnonzero(short), super().lists(asked)[short], strict=True):
-                given = merged[row][merged[row] >= 0]
-                merged[row] = np.append(given, general[~np.isin(general, given)])[:asked.k]
-        return merged
+        merged = union(ids, scores, asked.k)
+        if bool((merged < 0).any()):
+            merged = filled(merged, torch.from_numpy(super().lists(asked)))
+        return merged.numpy()
 
 
 @dataclass(frozen=True)
@@ -142,7 +139,7 @@ class _Log:
             self.times[self.start[user]:self.end[user]] = dataset.times[first:last]
             self.latest[user, dataset.items[first:last]] = dataset.times[first:last]  # by time: the last one stays
 
-    def ask(self, requests: np.ndarray, config: WorldConfig, k: int) -> Asked:
+    def ask(self, requests: np.ndarray, config: WorldConfig, k: int) -> PolicyRequests:
         user, time = self.traffic.user[requests], self.traffic.time[requests]
         start = self.start[user]
         visible = np.array([np.searchsorted(self.times[first:last], moment, side="left") for first, last, moment
@@ -150,7 +147,7 @@ class _Log:
         offsets = np.concatenate([[0], np.cumsum(visible)])
         index = np.arange(offsets[-1]) - np.repeat(offsets[:-1] - start, visible)
         histories = Histories(*map(torch.from_numpy, (self.items[index], self.times[index], offsets, time)))
-        return Asked(requests, histories, torch.from_numpy(self._hidden(user, time, config, k)), k)
+        return PolicyRequests(requests, histories, torch.from_numpy(self._hidden(user, time, config, k)), k)
 
     def _hidden(self, user: np.ndarray, time: np.ndarray, config: WorldConfig, k: int) -> np.ndarray:
         """Which songs may not be shown, bool [b, N]: not yet out, or shown lately, unless fewer than k would be left.

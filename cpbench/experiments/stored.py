@@ -10,7 +10,7 @@ from cpbench.models.base import InstructedRecommender, Recommender
 from cpbench.models.registry import model_class
 from cpbench.report.collect import collect
 from cpbench.report.place import folder_name
-from cpbench.report.record import FILE_NAME, RunRecord, load_record
+from cpbench.report.record import FILE_NAME, RunRecord, load_record, run_folders
 
 
 @dataclass(frozen=True)
@@ -37,17 +37,15 @@ def find_run(reference: str, results: Path) -> Path:
     words = [folder_name(word) for word in reference.split("/") if word]
     finished: dict[Path, tuple[str, int]] = {}
     damaged: list[CpbenchError] = []
-    for path in sorted(results.glob(f"*/*/*/*/{FILE_NAME}")):
-        parts = path.relative_to(results).parts
-        if any(part.startswith(".") for part in parts):
-            continue  # half-made by a process that was killed
-        if not words or not (path.parent / "model").is_dir() or not all(
+    for folder in run_folders(results):
+        parts = folder.relative_to(results).parts
+        if not words or not (folder / "model").is_dir() or not all(
                 any(word in (part, *part.split(",")) or part.startswith(f"{word},") for part in parts)
                 for word in words):
             continue
         try:
             # records count whole seconds; a short run and its pre-training may end within one
-            finished[path.parent] = (load_record(path.parent).finished, path.stat().st_mtime_ns)
+            finished[folder] = (load_record(folder).finished, (folder / FILE_NAME).stat().st_mtime_ns)
         except CpbenchError as error:  # another run may fit as well
             damaged.append(error)
     if not finished:

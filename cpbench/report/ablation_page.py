@@ -16,13 +16,13 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Page:
+class AblationPage:
     markdown: str
     document: dict[str, Any]
     files: dict[str, Path]
 
 
-def write_page(ablation: "Ablation", dataset: Dataset, rows: Sequence[AblationRow], folder: Path) -> Page:
+def write_page(ablation: "Ablation", dataset: Dataset, rows: Sequence[AblationRow], folder: Path) -> AblationPage:
     """Write the table and the figure of `rows` into `folder`. Raises CpbenchError when it cannot be written."""
     text = (f"# {ablation.name} on {dataset.name}\n\nThe paper: {ablation.claim}\n\n"
             + as_markdown(rows, ablation.metrics, ablation.reference, ablation.paper)
@@ -37,4 +37,4 @@ def write_page(ablation: "Ablation", dataset: Dataset, rows: Sequence[AblationRo
     with atomic_file(files["table"]) as temporary:
         temporary.write_text(text, encoding="utf-8")
     write_json(files["numbers"], document)
-    return Page(text, {**document, "files": {kind: str(path) for kind, path in files.items()}}, files)
+    return AblationPage(text, {**document, "files": {kind: str(path) for kind, path in files.items()}}, files)

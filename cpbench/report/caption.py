@@ -8,7 +8,7 @@ if TYPE_CHECKING:
     from cpbench.report.tables import ComparisonTable
 
 
-def describe(protocol: Protocol) -> str:
+def protocol_text(protocol: Protocol) -> str:
     """The protocol in words: everything that changes a number."""
     parts: list[str] = [protocol.split]
     if protocol.split == "temporal":
@@ -26,7 +26,7 @@ def describe(protocol: Protocol) -> str:
 def caption(table: "ComparisonTable") -> list[str]:
     """Sentences that belong under a table."""
     counts, notes = table.counts, table.notes
-    lines = [f"Protocol: {describe(table.protocol)}; the whole catalogue is ranked.",
+    lines = [f"Protocol: {protocol_text(table.protocol)}; the whole catalogue is ranked.",
              f"Data: {counts.get('users', 0):,} users, {counts.get('items', 0):,} items, "
              f"{counts.get('interactions', 0):,} interactions; fingerprint {table.fingerprint}.",
              *filter(None, [_seeds(table)]), *_statistics(table)]

@@ -8,7 +8,7 @@ from cpbench.data import catalogue
 from cpbench.errors import CpbenchError, UsageError, unknown
 from cpbench.files import RESULTS
 from cpbench.report.evidence import Run
-from cpbench.report.record import FILE_NAME, ORACLE, impossible, load_record
+from cpbench.report.record import ORACLE, impossible, load_record, run_folders
 
 
 def collect(results: Path, datasets: Sequence[str] = ()) -> tuple[list[Run], list[str]]:
@@ -17,18 +17,16 @@ def collect(results: Path, datasets: Sequence[str] = ()) -> tuple[list[Run], lis
     Raises UsageError when there is none, and for a dataset without records.
     """
     runs, warnings = [], []
-    for path in sorted(results.glob(f"*/*/*/*/{FILE_NAME}")):
-        if any(part.startswith(".") for part in path.relative_to(results).parts):
-            continue  # half-made by a process that was killed
+    for folder in run_folders(results):
         try:
-            record = load_record(path.parent)
+            record = load_record(folder)
         except CpbenchError as error:
             warnings.append(f"left out: {error}")
             continue
         if wrong := impossible(record):
-            warnings.append(f"left out: {path.parent}: {wrong[0]}; see `cpbench verify {path.parent}`")
+            warnings.append(f"left out: {folder}: {wrong[0]}; see `cpbench verify {folder}`")
         else:
-            runs.append(Run(record, path.parent))
+            runs.append(Run(record, folder))
     if not runs:
         raise no_record(results, f" ({len(warnings)} {warnings[0]})" if warnings else "")
     present = {run.record.dataset for run in runs}

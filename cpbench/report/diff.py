@@ -18,7 +18,7 @@ Metric = Callable[[np.ndarray], np.ndarray]
 
 
 @dataclass(frozen=True)
-class Difference:
+class FactPair:
     """A fact that differs; None where a run has no such fact. `sources` of a setting say where its values come from."""
 
     name: str
@@ -71,11 +71,11 @@ class RunDiff:
     second: Run
     incomparable: list[str]
     """Why their metrics must not be compared, in sentences; empty where they may be."""
-    data: list[Difference]
-    settings: list[Difference]
+    data: list[FactPair]
+    settings: list[FactPair]
     equal_settings: int
-    circumstances: list[Difference]
-    cost: list[Difference]
+    circumstances: list[FactPair]
+    cost: list[FactPair]
     """All of it, whether it differs or not."""
     metrics: list[MetricPair]
     users: PairedUsers | None
@@ -89,7 +89,7 @@ def diff(first: Run, second: Run) -> RunDiff:
     basis = _differences(_basis(first), _basis(second))
     counts = _differences(one.dataset_counts, other.dataset_counts)
     notes = _differences(one.notes, other.notes, "test events: ")
-    settings = [Difference(each.name, each.first, each.second,
+    settings = [FactPair(each.name, each.first, each.second,
                            (one.config_sources.get(each.name), other.config_sources.get(each.name)))
                 for each in _differences(one.config, other.config)]
     remarks = [f"{run.folder} is not to be trusted: {problem}; see `cpbench verify`"
@@ -110,17 +110,17 @@ def diff(first: Run, second: Run) -> RunDiff:
         equal_settings=len(one.config.keys() & other.config.keys()) - sum(
             each.name in one.config and each.name in other.config for each in settings),
         circumstances=_differences(_circumstances(first), _circumstances(second)),
-        cost=[Difference(name, value, getattr(other.cost, name)) for name, value in one.cost.model_dump().items()],
+        cost=[FactPair(name, value, getattr(other.cost, name)) for name, value in one.cost.model_dump().items()],
         metrics=[MetricPair(name, one.metrics.test.get(name), other.metrics.test.get(name)) for name in names],
         users=users,
         remarks=remarks,
     )
 
 
-def _differences(first: Mapping[str, Any], second: Mapping[str, Any], prefix: str = "") -> list[Difference]:
+def _differences(first: Mapping[str, Any], second: Mapping[str, Any], prefix: str = "") -> list[FactPair]:
     """The facts that are not the same in both, in their order."""
     names = dict.fromkeys([*first, *second])
-    return [Difference(prefix + name, first.get(name), second.get(name)) for name in names
+    return [FactPair(prefix + name, first.get(name), second.get(name)) for name in names
             if name not in first or name not in second or first[name] != second[name]]
 
 

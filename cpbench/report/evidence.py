@@ -45,6 +45,11 @@ def read_ranks(folder: Path, columns: Sequence[str] | None = None) -> pl.DataFra
     return table
 
 
+def step_columns(table: pl.DataFrame) -> list[str]:
+    """The ranks of one list at every step of the horizon: ``rank``, ``rank 2``, ..., as `write_run` names them."""
+    return [name for name in table.columns if name == "rank" or name.startswith("rank ")]
+
+
 def _malformed(table: pl.DataFrame) -> str:
     """Why `table` is no table of ranks; empty where it is one."""
     for name in ("user", "target"):

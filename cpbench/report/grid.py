@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from cpbench.report.record import ORACLE
+from cpbench.report.record import ORACLE, RunRecord
 from cpbench.report.significance import mark
 from cpbench.report.statistics import Comparison, p_text
 from cpbench.report.tables import PROCESSOR, SORTED_BY, ComparisonTable, Row
@@ -12,7 +12,7 @@ from cpbench.report.tables import PROCESSOR, SORTED_BY, ComparisonTable, Row
 LONGEST = 24  # letters of a row's label in a heading; the caption names it in full
 
 
-class Cell(NamedTuple):
+class TextCell(NamedTuple):
     """`text` and, under or behind it, `details`: spread, interval, ..."""
 
     text: str
@@ -20,19 +20,19 @@ class Cell(NamedTuple):
     best: bool = False
 
 
-class Line(NamedTuple):
-    cells: list[Cell]
+class TextRow(NamedTuple):
+    cells: list[TextCell]
     is_ceiling: bool
 
 
 @dataclass(frozen=True)
-class Grid:
+class TextTable:
     """`numeric` says which columns are figures, and are aligned right."""
 
     title: str
     headings: list[str]
     numeric: list[bool]
-    lines: list[Line]
+    lines: list[TextRow]
 
 
 def title(table: ComparisonTable) -> str:
@@ -44,7 +44,7 @@ def title(table: ComparisonTable) -> str:
     return f"{table.dataset}: {table.protocol.split}{lag}{seen}{steps}{given}{recipes}"
 
 
-def grid(table: ComparisonTable, columns: Sequence[str] | None = None) -> Grid:
+def grid(table: ComparisonTable, columns: Sequence[str] | None = None) -> TextTable:
     """`table` with the metrics of `columns` (all that it has)."""
     columns = table.columns if columns is None else columns
     headings, numeric = ["model", "recipe", "sees"], [False, False, False]
@@ -63,55 +63,58 @@ def grid(table: ComparisonTable, columns: Sequence[str] | None = None) -> Grid:
     lines = []
     for row in table.all_rows:
         is_ceiling = row is table.ceiling
-        cells = [Cell(row.model), Cell(row.recipe), Cell(information(row))]
+        cells = [TextCell(row.model), TextCell(row.recipe), TextCell(information(row))]
         cells += [metric_cell(table, row, name) for name in columns]
         if compared:
             cells.append(difference_cell(row.differences.get(SORTED_BY)))
         if expected:
-            published = published_lines(row, table.sources)
-            cells.append(Cell(published[0] if published else "", tuple(published[1:])))
-        cells += [Cell("")] * 3 if is_ceiling else [Cell("-")] * 3 if row.is_external else [
-            Cell(fit_time(row)), Cell(count(row.parameters)), Cell(str(len(row.seeds)))]
-        lines.append(Line(cells, is_ceiling))
-    return Grid(title(table), headings, numeric, lines)
+            first, *others = [f"{values} [{source}]" for values, source in published_values(row, table.sources)] or [""]
+            cells.append(TextCell(first, tuple(others)))
+        cells += [TextCell("")] * 3 if is_ceiling else [TextCell("-")] * 3 if row.is_external else [
+            TextCell(fit_time(row)), TextCell(count(row.parameters)), TextCell(str(len(row.seeds)))]
+        lines.append(TextRow(cells, is_ceiling))
+    return TextTable(title(table), headings, numeric, lines)
 
 
-def metric_cell(table: ComparisonTable, row: Row, name: str) -> Cell:
+def metric_cell(table: ComparisonTable, row: Row, name: str) -> TextCell:
     """``0.0604``, ``±0.0012``, ``[0.0580, 0.0629]``."""
     estimate = row.metrics.get(name)
     if estimate is None:
-        return Cell("-")
+        return TextCell("-")
     details = []
     if estimate.spread is not None:
         details.append(f"±{number(estimate.spread)}")
     if estimate.interval is not None:
         details.append(f"[{number(estimate.interval[0])}, {number(estimate.interval[1])}]")
-    return Cell(number(estimate.mean), tuple(details), row is not table.ceiling and table.is_best(row, name))
+    return TextCell(number(estimate.mean), tuple(details), row is not table.ceiling and table.is_best(row, name))
 
 
-def difference_cell(difference: Comparison | None) -> Cell:
-    """``-0.0042 †``, ``[-0.0058, -0.0026]``, ``p < 0.001, d -0.03``; where nothing is told apart,
-    ``-0.0007 ≈ ±0.0021``: the largest difference that can be upheld."""
+def difference_cell(difference: Comparison | None) -> TextCell:
+    """`difference_text`, ``[-0.0058, -0.0026]``, ``p < 0.001, d -0.03``."""
     if difference is None:
-        return Cell("")
+        return TextCell("")
     low, high = difference.interval
+    chance = f"{p_text(difference.p_value)}, d {difference.effect:+.2f}"
+    return TextCell(difference_text(difference), (f"[{low:+.4f}, {high:+.4f}]", chance))
+
+
+def difference_text(difference: Comparison) -> str:
+    """``-0.0042 †``; where nothing is told apart, ``-0.0007 ≈ ±0.0021``: the largest difference that can be upheld."""
     symbol = mark(difference)
-    text = f"{difference.mean:+.4f} {symbol}" + (f" ±{number(difference.bound)}" if "≈" in symbol else "")
-    return Cell(text, (f"[{low:+.4f}, {high:+.4f}]", f"{p_text(difference.p_value)}, d {difference.effect:+.2f}"))
+    return f"{difference.mean:+.4f} {symbol}" + (f" ±{number(difference.bound)}" if "≈" in symbol else "")
 
 
-def information(row: Row) -> str:
+def information(row: Row | RunRecord) -> str:
     """``ids + times + categories``."""
     return " + ".join(row.information if row.model == ORACLE else ["ids", *row.information])
 
 
-def published_lines(row: Row, sources: Sequence[str]) -> list[str]:
-    """``0.0668 / 0.0354 [2]``: published HR@10 and NDCG@10, with the number of the source."""
-    lines = []
-    for entry in row.published:
-        pair = [number(entry.metrics[name]) if name in entry.metrics else "-" for name in ("HR@10", "NDCG@10")]
-        lines.append(f"{' / '.join(pair)} [{sources.index(entry.source) + 1}]")
-    return lines
+def published_values(row: Row, sources: Sequence[str]) -> list[tuple[str, int]]:
+    """``0.0668 / 0.0354``: published HR@10 and NDCG@10, each pair with the number of its source."""
+    pairs = [[number(entry.metrics[name]) if name in entry.metrics else "-" for name in ("HR@10", "NDCG@10")]
+             for entry in row.published]
+    return [(" / ".join(pair), sources.index(entry.source) + 1)
+            for pair, entry in zip(pairs, row.published, strict=True)]
 
 
 def fit_time(row: Row) -> str:

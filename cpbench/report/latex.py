@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from cpbench.report.caption import footnotes
-from cpbench.report.grid import Cell, grid
+from cpbench.report.grid import TextCell, grid
 from cpbench.report.tables import ComparisonTable
 
 SPECIAL = {"\\": r"\textbackslash{}", "{": r"\{", "}": r"\}", "$": r"\$", "&": r"\&", "#": r"\#", "%": r"\%",
@@ -46,7 +46,7 @@ def _row(cells: Sequence[str]) -> str:
     return " & ".join(cells) + r" \\"
 
 
-def _text(cell: Cell) -> str:
+def _text(cell: TextCell) -> str:
     text = f"\\textbf{{{escape(cell.text)}}}" if cell.best else escape(cell.text)
     return " ".join([text, *(f"{{\\scriptsize {escape(detail)}}}" for detail in cell.details)])
 

@@ -4,7 +4,7 @@ import re
 from collections.abc import Sequence
 
 from cpbench.report.caption import footnotes
-from cpbench.report.grid import Cell, grid
+from cpbench.report.grid import TextCell, grid
 from cpbench.report.tables import ComparisonTable
 
 
@@ -26,7 +26,7 @@ def notes(table: ComparisonTable) -> str:
     return "  \n".join(map(escape, footnotes(table))) + "\n"
 
 
-def _text(cell: Cell) -> str:
+def _text(cell: TextCell) -> str:
     text = escape(cell.text)
     return "<br>".join([f"**{text}**" if cell.best else text, *map(escape, cell.details)])
 

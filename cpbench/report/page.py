@@ -19,10 +19,10 @@ from markupsafe import Markup
 from cpbench.data.describe import in_words
 from cpbench.errors import CpbenchError
 from cpbench.report.ablation import lag_text, seeds_text
-from cpbench.report.caption import caption, describe
+from cpbench.report.caption import caption, protocol_text
 from cpbench.report.figures.style import Drawn
 from cpbench.report.page_runs import Ids, RunGroup, Runs, moment
-from cpbench.report.page_tables import Grid, Page, breakdown, comparison, cost, differences
+from cpbench.report.page_tables import Page, SortableTable, breakdown, comparison, cost, differences
 from cpbench.report.record import ORACLE
 from cpbench.report.statistics import p_text
 from cpbench.report.stored_ablation import FOLDER, NUMBERS, StoredAblation, StoredRow
@@ -40,16 +40,16 @@ class Picture(NamedTuple):
     caption: str
 
 
-class Comparison(NamedTuple):
+class ComparisonView(NamedTuple):
     """One comparison table, and what belongs under it."""
 
     anchor: str
     """Of its title; the grid has one of its own."""
-    main: Grid
+    main: SortableTable
     caption: list[str]
     sources: list[tuple[str, str]]
     """(anchor, text) of the footnotes."""
-    more: list[Grid]
+    more: list[SortableTable]
 
 
 class AblationView(NamedTuple):
@@ -68,7 +68,7 @@ class Section(NamedTuple):
     anchor: str
     title: str
     facts: list[tuple[str, str]]
-    comparisons: list[Comparison]
+    comparisons: list[ComparisonView]
     pictures: list[Picture]
     ablations: list[AblationView]
     groups: list[RunGroup]
@@ -143,13 +143,13 @@ def _sections(page: Page, tables: Sequence[ComparisonTable], figures: Sequence[D
     return found
 
 
-def _comparison(page: Page, table: ComparisonTable) -> Comparison:
-    title = describe(table.protocol)
+def _comparison(page: Page, table: ComparisonTable) -> ComparisonView:
+    title = protocol_text(table.protocol)
     if table.recipes == "paper":
         title += "; recipes of papers"
     main = comparison(page, table, title, page.ids.new(f"{table.dataset}-{title}"))
     grids = (differences(page, table), cost(page, table) if table.rows else None, breakdown(page, table))
-    return Comparison(
+    return ComparisonView(
         anchor=page.ids.new(f"{main.anchor}-title"),
         main=main,
         caption=caption(table),

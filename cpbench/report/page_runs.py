@@ -6,10 +6,10 @@ from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 from urllib.parse import quote
 
-from cpbench.report.caption import describe
+from cpbench.report.caption import protocol_text
 from cpbench.report.evidence import Run
-from cpbench.report.grid import seconds
-from cpbench.report.record import FILE_NAME, ORACLE, RunRecord
+from cpbench.report.grid import information, seconds
+from cpbench.report.record import FILE_NAME, RunRecord
 from cpbench.report.tables import ComparisonTable, Row
 
 IN_FULL = 300
@@ -63,7 +63,7 @@ class Runs:
 
     def __init__(self, tables: Sequence[ComparisonTable], results: str, ids: Ids) -> None:
         rows = [row for table in tables for row in table.all_rows]
-        protocols = {table.protocol: describe(table.protocol) for table in tables}
+        protocols = {table.protocol: protocol_text(table.protocol) for table in tables}
         self.all = list({run.folder: run for row in rows for run in row.runs}.values())
         self.in_full = len(self.all) <= IN_FULL
         self._results = results
@@ -116,7 +116,7 @@ def facts(record: RunRecord) -> list[tuple[str, str]]:
     return [
         ("seed", str(record.seed)),
         ("recipe", record.recipe),
-        ("sees", " + ".join(record.information if record.model == ORACLE else ["ids", *record.information])),
+        ("sees", information(record)),
         *([("obeys the condition by", record.obeys)] if record.obeys else []),
         *((stage.name, f"{stage.epochs} epochs, {seconds(stage.fit_seconds)} s; saw {stage.saw}"
                        + (f"; run {stage.run}" if stage.run else "")) for stage in record.stages),
@@ -126,7 +126,7 @@ def facts(record: RunRecord) -> list[tuple[str, str]]:
         ("parameters", f"{cost.parameters:,}"),
         ("looks at the test", str(record.test_looks)),
         ("started, finished", f"{moment(record.started)}, {moment(record.finished)}"),
-        ("protocol", describe(record.protocol)),
+        ("protocol", protocol_text(record.protocol)),
         ("data fingerprint", record.dataset_fingerprint),
         ("machine", f"{machine.cpu}, {machine.threads} thread{'s' * (machine.threads != 1)}, {machine.device}, "
                     f"{machine.system}"),

@@ -5,7 +5,7 @@ from functools import partial
 from statistics import fmean
 from typing import NamedTuple
 
-from cpbench.report.grid import count, fit_time, information
+from cpbench.report.grid import count, difference_text, fit_time, information, published_values
 from cpbench.report.page_runs import Ids, RunGroup, Runs, memory
 from cpbench.report.record import ORACLE
 from cpbench.report.significance import mark
@@ -26,7 +26,7 @@ COMPARED: dict[str, tuple[Callable[[Comparison], str], Callable[[Comparison], fl
 """What is said of a difference: how it is shown, and what it is sorted by."""
 
 
-class Cell(NamedTuple):
+class SortableCell(NamedTuple):
     """A figure, smaller lines below it, and the number that it is sorted by (None sorts last)."""
 
     text: str = "-"
@@ -39,29 +39,29 @@ class Cell(NamedTuple):
     """Seeds and the anchors of their runs, in place of `text`."""
 
 
-class Line(NamedTuple):
+class SortableRow(NamedTuple):
     """The cells of one row, and what it is called."""
 
     row: Row
     sees: str
     group: RunGroup
-    cells: list[Cell]
+    cells: list[SortableCell]
 
 
-class Grid(NamedTuple):
+class SortableTable(NamedTuple):
     """A table that can be sorted. `last` stays at the end: the ceiling."""
 
     anchor: str
     title: str
     columns: list[str]
-    lines: list[Line]
-    last: Line | None
+    lines: list[SortableRow]
+    last: SortableRow | None
     sorted_by: str | None = None
     """The column that the lines are sorted by already, descending."""
     notes: Sequence[str] = ()
 
 
-Column = tuple[str, Callable[[Row], Cell]]
+Column = tuple[str, Callable[[Row], SortableCell]]
 
 
 class Page(NamedTuple):
@@ -71,19 +71,19 @@ class Page(NamedTuple):
     runs: Runs
 
 
-def comparison(page: Page, table: ComparisonTable, title: str, anchor: str) -> Grid:
+def comparison(page: Page, table: ComparisonTable, title: str, anchor: str) -> SortableTable:
     """Mean, spread, interval and difference of every metric; published values; seeds with links to their runs."""
     # what table.is_best says, looked up once a column: of thousands of rows each would look at all
     best = {name: max(row.mean(name) for row in table.rows) for name in table.columns} if len(table.rows) > 1 else {}
     columns: list[Column] = [(name, partial(_metric, name, best.get(name))) for name in table.columns]
     if table.sources:
         columns.append((PUBLISHED, lambda row: _published(table, row)))
-    columns.append(("seeds", lambda row: Cell(order=len(row.seeds), runs=page.runs.by_seed(row))))
+    columns.append(("seeds", lambda row: SortableCell(order=len(row.seeds), runs=page.runs.by_seed(row))))
     grid = _grid(page, table, title, columns, anchor)
     return grid._replace(sorted_by=SORTED_BY if SORTED_BY in table.columns else None)
 
 
-def differences(page: Page, table: ComparisonTable) -> Grid | None:
+def differences(page: Page, table: ComparisonTable) -> SortableTable | None:
     """The differences to the reference with all they rest on; None where there are none."""
     metrics = list(dict.fromkeys(name for row in table.rows for name in row.differences))
     if not metrics:
@@ -98,12 +98,12 @@ def differences(page: Page, table: ComparisonTable) -> Grid | None:
     return _grid(page, table, f"Differences to {table.reference}", columns, rows=rows, notes=notes)
 
 
-def cost(page: Page, table: ComparisonTable) -> Grid:
+def cost(page: Page, table: ComparisonTable) -> SortableTable:
     """What every row took."""
     columns: list[Column] = [
-        ("fit seconds", lambda row: Cell(fit_time(row), row.fit_seconds)),
+        ("fit seconds", lambda row: SortableCell(fit_time(row), row.fit_seconds)),
         ("rank, ms a user", _ranking),
-        ("parameters", lambda row: Cell(count(row.parameters), row.parameters)),
+        ("parameters", lambda row: SortableCell(count(row.parameters), row.parameters)),
         ("peak memory", _memory),
         ("best epoch / epochs", _epochs),
     ]
@@ -116,7 +116,7 @@ def cost(page: Page, table: ComparisonTable) -> Grid:
     return _grid(page, table, "Cost", columns, rows=table.rows, notes=notes)
 
 
-def breakdown(page: Page, table: ComparisonTable) -> Grid | None:
+def breakdown(page: Page, table: ComparisonTable) -> SortableTable | None:
     """Accuracy by activity and popularity, and what the lists are like; None where no run has any of it."""
     present = [name for name in BREAKDOWN if any(name in row.metrics for row in table.all_rows)]
     if not present:
@@ -135,63 +135,61 @@ def breakdown(page: Page, table: ComparisonTable) -> Grid | None:
 
 
 def _grid(page: Page, table: ComparisonTable, title: str, columns: Sequence[Column], anchor: str = "",
-          rows: Sequence[Row] | None = None, notes: Sequence[str] = ()) -> Grid:
-    lines = [Line(row, information(row), page.runs.group(row), [cell(row) for _, cell in columns])
+          rows: Sequence[Row] | None = None, notes: Sequence[str] = ()) -> SortableTable:
+    lines = [SortableRow(row, information(row), page.runs.group(row), [cell(row) for _, cell in columns])
              for row in (table.all_rows if rows is None else rows)]
     last = lines.pop() if rows is None and table.ceiling else None
-    return Grid(anchor or page.ids.new(f"{title}-1"), title, [name for name, _ in columns], lines, last, notes=notes)
+    names = [name for name, _ in columns]
+    return SortableTable(anchor or page.ids.new(f"{title}-1"), title, names, lines, last, notes=notes)
 
 
-def _metric(name: str, best: float | None, row: Row) -> Cell:
+def _metric(name: str, best: float | None, row: Row) -> SortableCell:
     estimate = row.metrics.get(name)
     if estimate is None:
-        return Cell()
+        return SortableCell()
     cell = _value(name, row)
     lines = list(cell.lines)
     if estimate.interval is not None:
         lines.append(f"[{estimate.interval[0]:.4f}, {estimate.interval[1]:.4f}]")
     difference = row.differences.get(name)
     if difference is not None:
-        symbol = mark(difference)
-        lines.append(f"{difference.mean:+.4f} {symbol}" + (f" ±{difference.bound:.4f}" if "≈" in symbol else ""))
+        lines.append(difference_text(difference))
     return cell._replace(lines=lines, best=row.model != ORACLE and estimate.mean == best)
 
 
-def _value(name: str, row: Row) -> Cell:
+def _value(name: str, row: Row) -> SortableCell:
     estimate = row.metrics.get(name)
     if estimate is None:
-        return Cell()
+        return SortableCell()
     lines = [] if estimate.spread is None else [f"± {estimate.spread:.4f}"]
-    return Cell(f"{estimate.mean:.4f}", estimate.mean, lines)
+    return SortableCell(f"{estimate.mean:.4f}", estimate.mean, lines)
 
 
-def _published(table: ComparisonTable, row: Row) -> Cell:
-    values = []
-    for entry in row.published:
-        pair = [f"{entry.metrics[name]:.4f}" if name in entry.metrics else "-" for name in ("HR@10", "NDCG@10")]
-        values.append((" / ".join(pair), table.sources.index(entry.source) + 1))
+def _published(table: ComparisonTable, row: Row) -> SortableCell:
+    values = published_values(row, table.sources)
     first = row.published[0].metrics.get("HR@10") if row.published else None
-    return Cell("" if not values else "-", first, published=values)
+    return SortableCell("" if not values else "-", first, published=values)
 
 
-def _ranking(row: Row) -> Cell:
+def _ranking(row: Row) -> SortableCell:
     value = row.milliseconds_a_user
-    return Cell() if value is None else Cell(f"{value:.2f}", value)
+    return SortableCell() if value is None else SortableCell(f"{value:.2f}", value)
 
 
-def _memory(row: Row) -> Cell:
+def _memory(row: Row) -> SortableCell:
     size = max(run.record.cost.peak_rss_bytes for run in row.runs)
-    return Cell(memory(size), size)
+    return SortableCell(memory(size), size)
 
 
-def _epochs(row: Row) -> Cell:
+def _epochs(row: Row) -> SortableCell:
     costs = [run.record.cost for run in row.runs]
     if row.deterministic:
-        return Cell()
+        return SortableCell()
     pairs = dict.fromkeys(f"{cost.best_epoch} / {cost.epochs}" for cost in costs)
-    return Cell(", ".join(pairs), fmean(cost.best_epoch for cost in costs))
+    return SortableCell(", ".join(pairs), fmean(cost.best_epoch for cost in costs))
 
 
-def _compared(name: str, show: Callable[[Comparison], str], order: Callable[[Comparison], float], row: Row) -> Cell:
+def _compared(name: str, show: Callable[[Comparison], str], order: Callable[[Comparison], float], row: Row
+              ) -> SortableCell:
     difference = row.differences.get(name)
-    return Cell() if difference is None else Cell(show(difference), order(difference))
+    return SortableCell() if difference is None else SortableCell(show(difference), order(difference))

@@ -159,6 +159,13 @@ def named_run(path: Path) -> Path:
     return folder
 
 
+def run_folders(results: Path) -> list[Path]:
+    """Every recorded run below `results`, readable or not, sorted; not what a killed process left half-made."""
+    found = (path.parent for path in results.glob(f"*/*/*/*/{FILE_NAME}"))
+    return sorted(folder for folder in found
+                  if not any(part.startswith(".") for part in folder.relative_to(results).parts))
+
+
 def load_record(folder: Path) -> RunRecord:
     """Read ``record.json`` in `folder`. Raises UsageError when it is missing, damaged or of another schema."""
     path = folder / FILE_NAME

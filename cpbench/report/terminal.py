@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from cpbench.report.caption import footnotes
-from cpbench.report.grid import Grid, grid
+from cpbench.report.grid import TextTable, grid
 from cpbench.report.tables import ComparisonTable
 
 if TYPE_CHECKING:
@@ -43,7 +43,7 @@ def _fit(table: ComparisonTable, console: "Console") -> "RenderableType":
     return Group(drawn, Text("\n".join(lines) + "\n", style="dim"))
 
 
-def _draw(cells: Grid) -> "RenderableType":
+def _draw(cells: TextTable) -> "RenderableType":
     from rich import box
     from rich.table import Table
     from rich.text import Text

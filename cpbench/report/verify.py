@@ -13,9 +13,9 @@ import polars as pl
 from cpbench.data.fetch import checksum
 from cpbench.errors import CpbenchError, UsageError
 from cpbench.evaluation.metrics import ACTIVITY, POPULARITY, accuracy, horizon
-from cpbench.report.evidence import RANKS, read_ranks
+from cpbench.report.evidence import RANKS, read_ranks, step_columns
 from cpbench.report.place import run_folder
-from cpbench.report.record import EXTERNAL, FILE_NAME, ORACLE, RunRecord, impossible, load_record
+from cpbench.report.record import EXTERNAL, ORACLE, RunRecord, impossible, load_record
 
 TOLERANCE = 1e-9
 CURVE = "curve.json"
@@ -36,13 +36,6 @@ class Verdict:
     def document(self) -> dict[str, Any]:
         return {"folder": str(self.folder), "recomputed": self.recomputed, "sealed": self.sealed,
                 "problems": self.problems, "remarks": self.remarks}
-
-
-def run_folders(results: Path) -> list[Path]:
-    """Every recorded run below `results`, readable or not."""
-    found = (path.parent for path in results.glob(f"*/*/*/*/{FILE_NAME}"))
-    return sorted(folder for folder in found
-                  if not any(part.startswith(".") for part in folder.relative_to(results).parts))
 
 
 def verify(folder: Path) -> Verdict:
@@ -164,8 +157,7 @@ def _compare(verdict: Verdict, record: RunRecord, table: pl.DataFrame) -> None:
         verdict.problems.append(f"the record counts {events:.0f} test events, {RANKS} holds {table.height}")
     if table.select("user", "target").is_duplicated().any():
         verdict.problems.append(f"an event occurs twice in {RANKS}")
-    steps = [name for name in table.columns if name == "rank" or name.startswith("rank ")]
-    claims = [("", record.metrics.test, steps)]
+    claims = [("", record.metrics.test, step_columns(table))]
     claims += [(f"{stage.name}, {how}: ", metrics, [f"rank, {stage.name}: {how}"])
                for stage in record.stages for how, metrics in stage.metrics.items()]
     for label, claimed, columns in claims:

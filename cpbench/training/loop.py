@@ -102,16 +102,8 @@ def train(model: NeuralRecommender, split: Split, config: TrainingConfig, seed: 
     Raises UsageError for settings and data that do not fit together, and CpbenchError when the loss is not finite or a
     score NaN, which leaves no state in `folder`, or when a state cannot be written, which leaves the one before it.
     """
-    if model.beam is not None and model.beam < SELECTED_BY:
-        raise UsageError(f"{model.name} makes lists of {model.beam}, but validation looks at the first {SELECTED_BY}")
-    target = choose_device(device)
-    model.to(target)
-    if config.one_target and not model.trains_one_target:
-        raise UsageError(f"{model.name} cannot be trained with one_target = true: "
-                         "its loss asks every position of a sequence")
-    if config.one_target and config.random_windows:
-        raise UsageError("one_target = true and random_windows = true exclude each other: every prefix is a sequence "
-                         "already, and there is no window to draw; set random_windows = false")
+    _check(model, config)
+    model.to(choose_device(device))
     kind = TrainingPrefixes if config.one_target else partial(TrainingSequences, random_windows=config.random_windows)
     sequences = kind(split, model.max_length, config.batch_size, length_groups=config.length_groups)
     if not len(sequences):
@@ -162,6 +154,18 @@ def train(model: NeuralRecommender, split: Split, config: TrainingConfig, seed: 
     model.load_tensors(progress.best_tensors)
     model.eval()
     return TrainingResult(progress.curve, progress.epoch, progress.best_epoch, progress.seconds)
+
+
+def _check(model: NeuralRecommender, config: TrainingConfig) -> None:
+    """Raises UsageError for settings with which this model cannot be trained."""
+    if model.beam is not None and model.beam < SELECTED_BY:
+        raise UsageError(f"{model.name} makes lists of {model.beam}, but validation looks at the first {SELECTED_BY}")
+    if config.one_target and not model.trains_one_target:
+        raise UsageError(f"{model.name} cannot be trained with one_target = true: "
+                         "its loss asks every position of a sequence")
+    if config.one_target and config.random_windows:
+        raise UsageError("one_target = true and random_windows = true exclude each other: every prefix is a sequence "
+                         "already, and there is no window to draw; set random_windows = false")
 
 
 def _finished(progress: Progress, config: TrainingConfig) -> bool:

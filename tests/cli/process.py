@@ -1,9 +1,15 @@
-"""Real `cpbench` processes, each with a cache of its own."""
+"""The command line: in this process, or in one of its own where that is what is tested."""
 
+import io
 import os
 import subprocess
 import sys
+from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
+
+import pytest
+
+from cpbench.cli.app import main
 
 TIMEOUT = 120
 
@@ -14,7 +20,27 @@ def environment(home: Path, **extra: str) -> dict[str, str]:
 
 
 def cpbench(home: Path, *arguments: str | Path, **extra: str) -> subprocess.CompletedProcess[str]:
-    """Run to the end. Folders that are not given are those of `home`."""
+    """Run a command to its end, here: a process of its own would spend seconds on importing torch.
+
+    Folders that are not given are those of `home`; neither stream is a terminal.
+    """
+    out, err = io.StringIO(), io.StringIO()
+    words = ["cpbench", *map(str, arguments)]
+    with pytest.MonkeyPatch.context() as patch, redirect_stdout(out), redirect_stderr(err):
+        patch.setattr(sys, "argv", words)
+        patch.chdir(home)
+        for name in [name for name in os.environ if name.startswith("CPBENCH_")]:
+            patch.delenv(name)
+        for name, value in environment(home, **extra).items():
+            patch.setenv(name, value)
+        with pytest.raises(SystemExit) as ended:
+            main()
+    assert isinstance(ended.value.code, int)
+    return subprocess.CompletedProcess(words, ended.value.code, out.getvalue(), err.getvalue())
+
+
+def own_process(home: Path, *arguments: str | Path, **extra: str) -> subprocess.CompletedProcess[str]:
+    """The same in a process of its own: what it imports, what a library prints, other packages (PYTHONPATH)."""
     return subprocess.run([sys.executable, "-m", "cpbench", *map(str, arguments)], env=environment(home, **extra),
                           cwd=home, capture_output=True, text=True, timeout=TIMEOUT)
 

@@ -1,6 +1,6 @@
 import pytest
 
-from tests.cli.process import cpbench
+from tests.cli.process import cpbench, own_process
 from tests.report.test_verify import honest, kept
 
 OPTIONS = {
@@ -16,11 +16,11 @@ OPTIONS = {
 
 
 def test_help_names_every_command(tmp_path):
-    done = cpbench(tmp_path, "--help")
+    done = own_process(tmp_path, "--help")
     assert done.returncode == 0 and all(command in done.stdout for command in OPTIONS)
     for panel in ("Data", "Models", "Experiments"):
         assert panel in done.stdout
-    bare = cpbench(tmp_path)
+    bare = own_process(tmp_path)
     assert bare.stdout.strip() == done.stdout.strip() and "error" not in bare.stderr
 
 
@@ -52,5 +52,5 @@ def test_what_looks_like_the_code_of_an_emoji_is_printed_as_it_stands(tmp_path):
 
 
 def test_version(tmp_path):
-    done = cpbench(tmp_path, "--version")
+    done = own_process(tmp_path, "--version")
     assert done.returncode == 0 and done.stdout.startswith("cpbench ")

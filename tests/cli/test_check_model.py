@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.process import cpbench
+from tests.cli.process import cpbench, own_process
 from tests.cli.refusal import refused
 
 BROKEN = '''
@@ -27,7 +27,7 @@ def test_a_good_model_exits_with_zero(tmp_path: Path) -> None:
 
 def test_a_class_in_the_current_folder_that_fails_exits_with_one(tmp_path: Path) -> None:
     (tmp_path / "mine.py").write_text(BROKEN)
-    done = cpbench(tmp_path, "check-model", "mine:Broken", "--json")
+    done = own_process(tmp_path, "check-model", "mine:Broken", "--json")
     assert done.returncode == 1
     assert done.stderr == ""
     document = json.loads(done.stdout)
@@ -39,10 +39,10 @@ def test_a_class_in_the_current_folder_that_fails_exits_with_one(tmp_path: Path)
 
 def test_a_model_that_leaves_the_process_is_not_taken_for_one_that_passed(tmp_path: Path) -> None:
     (tmp_path / "leaving.py").write_text("import sys; sys.exit(0)")
-    assert refused(cpbench(tmp_path, "check-model", "leaving:Model"), 2).startswith(
+    assert refused(own_process(tmp_path, "check-model", "leaving:Model"), 2).startswith(
         "'leaving:Model' cannot be imported: SystemExit: 0")
     (tmp_path / "mine.py").write_text(BROKEN.replace('return super().score(histories) * float("nan")', "exit(0)"))
-    done = cpbench(tmp_path, "check-model", "mine:Broken", "--json")
+    done = own_process(tmp_path, "check-model", "mine:Broken", "--json")
     assert done.returncode == 1
     failed = [check["message"] for check in json.loads(done.stdout)["checks"] if not check["ok"]]
     assert "SystemExit: 0" in failed

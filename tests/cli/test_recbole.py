@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.process import cpbench
+from tests.cli.process import cpbench, own_process
 from tests.cli.refusal import refused
 from tests.experiments.tiny import place, tiny
 
@@ -17,7 +17,7 @@ RUN = ("run", "--model", "recbole:GRU4Rec", "--dataset", "tiny", "--set", "epoch
 @installed
 def test_a_run_its_table_and_its_recommendations(tmp_path: Path) -> None:
     place(tmp_path, tiny())
-    done = cpbench(tmp_path, *RUN, "--json", "--quiet")
+    done = own_process(tmp_path, *RUN, "--json", "--quiet")
     assert done.returncode == 0, done.stderr
     assert done.stderr == ""
     [run] = json.loads(done.stdout)["runs"]  # one document, nothing of RecBole's
@@ -41,10 +41,11 @@ def test_without_recbole(tmp_path: Path) -> None:
     (tmp_path / "fake").mkdir()
     (tmp_path / "fake" / "recbole.py").write_text("raise ModuleNotFoundError('gone', name='recbole')")
     path = str(tmp_path / "fake")
-    said = refused(cpbench(tmp_path, "run", "--model", "recbole:SASRec", "--dataset", "streaming", PYTHONPATH=path), 2)
+    done = own_process(tmp_path, "run", "--model", "recbole:SASRec", "--dataset", "streaming", PYTHONPATH=path)
+    said = refused(done, 2)
     assert said == ("RecBole is not installed: `pip install 'cpbench[recbole]'` installs it (RecBole 1.2.1, which "
                     "needs Python 3.11)")
-    done = cpbench(tmp_path, "models", "--json", PYTHONPATH=path)  # the list does without it
+    done = own_process(tmp_path, "models", "--json", PYTHONPATH=path)  # the list does without it
     [family] = [model for model in json.loads(done.stdout)["models"] if model["name"] == "recbole:NAME"]
     assert "RecBole is not installed" in family["description"]
     assert (family["trained_by"], family["error"]) == ("RecBole", "")

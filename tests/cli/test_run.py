@@ -11,7 +11,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from tests.cli.process import cpbench, environment, read_until, start
+from tests.cli.process import cpbench, environment, own_process, read_until, start
 from tests.experiments.tiny import place, tiny
 
 LONG = ("run", "--model", "sasrec", "--dataset", "tiny", "--set", "epochs=60", "--set", "patience=60",
@@ -65,8 +65,8 @@ def test_a_run_writes_the_whole_record_and_says_where(home, tmp_path):
     assert len(json.loads((folder / "curve.json").read_text())) == 3
     assert leftovers(tmp_path) == []
 
-    again = cpbench(home, "run", "--model", "sasrec", "--seeds", "1", "--set", "epochs=3", "--set", "loss=softmax",
-                    "--set", "blocks=1", "--results", tmp_path, "--dataset", "tiny", "--quiet", NO_COLOR="1")
+    again = own_process(home, "run", "--model", "sasrec", "--seeds", "1", "--set", "epochs=3", "--set", "loss=softmax",
+                        "--set", "blocks=1", "--results", tmp_path, "--dataset", "tiny", "--quiet", NO_COLOR="1")
     assert again.returncode == 0 and again.stderr == ""
     assert "skipped" in again.stdout and "\x1b" not in again.stdout
     assert json.loads((folder / "record.json").read_text()) == record
@@ -283,8 +283,8 @@ def test_a_model_of_another_package_runs_like_our_own(home, tmp_path):
     (site / "loud.py").write_text(PLUGIN)
     (metadata / "METADATA").write_text("Metadata-Version: 2.1\nName: loud\nVersion: 0.1\n")
     (metadata / "entry_points.txt").write_text("[cpbench.models]\nloudest = loud:Loudest\n")
-    done = cpbench(home, "run", "--model", "loudest", "--dataset", "tiny", "--set", "boost=2.5", "--results", tmp_path,
-                   "--seeds", "3", PYTHONPATH=str(site))
+    done = own_process(home, "run", "--model", "loudest", "--dataset", "tiny", "--set", "boost=2.5", "--results",
+                       tmp_path, "--seeds", "3", PYTHONPATH=str(site))
     assert done.returncode == 0, done.stderr
     record = record_in(tmp_path, "loudest")
     assert record["config"] == {"boost": 2.5} and record["seed"] == 3 and record["recipe"] == "defaults"

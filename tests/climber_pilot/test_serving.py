@@ -9,7 +9,15 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cpbench.climber_pilot.serving import HnswIndex, Instructions, instructions, recent_times, recommend_given, union
+from cpbench.climber_pilot.serving import (
+    HnswIndex,
+    Instructions,
+    filled,
+    instructions,
+    recent_times,
+    recommend_given,
+    union,
+)
 from cpbench.models.base import Facts, Histories
 from cpbench.models.conditions import Conditions
 from tests.climber_pilot.test_instructed import CARRIED, EVERY, FACTS, build
@@ -115,29 +123,19 @@ def test_the_times_of_the_last_interactions() -> None:
     assert recent_times(Histories.of_lists([[], []])).tolist() == [0, 0]
 
 
-class Short:
-    """An index that finds two items and no more, as an approximate one may."""
-
-    def search(self, queries: torch.Tensor, k: int) -> tuple[torch.Tensor, torch.Tensor]:
-        ids = torch.tensor([4, 0] + [-1] * (k - 2)).expand(*queries.shape[:2], k)
-        return ids, torch.tensor([2.0, 1.0] + [-torch.inf] * (k - 2)).expand(ids.shape)
-
-
-def test_an_index_that_finds_too_few() -> None:
-    model = build()
-    asked = instructions(model.conditions, HISTORIES, 2)
-    ids, scores = recommend_given(model, HISTORIES, asked, 5, HISTORIES.seen(9), Short())
-    assert union(ids, scores, 3).tolist() == [[0, -1, -1], [4, 0, -1], [-1, -1, -1], [-1, -1, -1]]
+def test_places_that_no_instruction_fills_go_to_the_general_list() -> None:
+    merged = torch.tensor([[5, 2, -1], [-1, -1, -1], [1, 2, 3]])
+    assert filled(merged, torch.tensor([[2, 7, 8], [4, 3, 9], [0, 6, 7]])).tolist() == [[5, 2, 7], [4, 3, 9], [1, 2, 3]]
 
 
 def test_the_approximate_index_finds_the_same_in_a_small_catalogue() -> None:
     pytest.importorskip("faiss")
     model = build()
     index = HnswIndex(model.item_matrix())
-    asked = instructions(model.conditions, HISTORIES, 2)
-    ids, scores = recommend_given(model, HISTORIES, asked, 5)
-    found, values = recommend_given(model, HISTORIES, asked, 5, index=index)
+    queries = torch.randn(2, 3, 8, generator=torch.Generator().manual_seed(0))
+    scores, ids = (queries @ model.item_matrix().T).topk(5)
+    found, values = index.search(queries, 5)
     torch.testing.assert_close(values, scores)
-    assert torch.equal(found[asked.known], ids[asked.known])
+    assert torch.equal(found, ids)
     ids, _ = index.search(torch.zeros(1, 1, 8), 20)
     assert (ids[0, 0, 9:] == -1).all()

@@ -7,7 +7,7 @@ from cpbench.data.protocol import Protocol, split
 from cpbench.errors import UsageError
 from cpbench.experiments.ablate import COUNTS, measure
 from cpbench.experiments.ablations import ABLATIONS, VARIANTS, cells
-from cpbench.experiments.instructed_lists import evaluate_lists
+from cpbench.experiments.instructed_lists import evaluate_instructions
 from cpbench.experiments.stored import load_run
 from cpbench.models.base import Histories
 from cpbench.report.ablation import WINDOWS, ablation_rows
@@ -103,7 +103,7 @@ def test_lists_without_instructions_are_the_plain_lists(tmp_path):
     measure(ABLATIONS["instructions"], wanted, tmp_path, Notes(), device="cpu")
     stored = load_run("tiny/leave-one-out,condition=genre", tmp_path)
     part = split(stored.split.dataset, Protocol())
-    ranks, metrics = evaluate_lists(stored.model, part, part.test, 0)
+    ranks, metrics = evaluate_instructions(stored.model, part, part.test, 0)
     histories = Histories.of_events(part.dataset, part.test)
     ids, _ = stored.model.recommend(histories, 20)
     targets = part.dataset.items[part.test.target]
@@ -111,5 +111,5 @@ def test_lists_without_instructions_are_the_plain_lists(tmp_path):
                 for row, target in zip(ids.tolist(), targets.tolist(), strict=True)]
     assert np.where(ranks > 20, np.inf, ranks).tolist() == expected
     assert metrics["HR@10"] == pytest.approx(np.mean(np.array(expected) <= 10))
-    with_all, _ = evaluate_lists(stored.model, part, part.test, 3)  # three genres: all of them
+    with_all, _ = evaluate_instructions(stored.model, part, part.test, 3)  # three genres: all of them
     assert np.isfinite(with_all).sum() >= np.isfinite(ranks).sum() - 5

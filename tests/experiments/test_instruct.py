@@ -4,6 +4,7 @@ from pathlib import Path
 
 import polars as pl
 import pytest
+import scipy
 import torch
 from cpbench.baselines.ease import EASE
 
@@ -124,12 +125,14 @@ def test_the_stored_model_is_the_one_that_was_measured(tmp_path, condition):
     assert ("request time" in outcome.record.information) == (condition == "freshness")
 
 
-def test_a_counting_model_is_filtered(tmp_path):
+def test_a_counting_model_is_filtered(tmp_path, monkeypatch):
+    monkeypatch.setattr(EASE, "libraries", ("scipy",))
     (outcome,), _ = go(tmp_path, model="ease", overrides={}, exclude_seen=False)
     record = outcome.record
     assert record.obeys == "hard-filter" and [stage.name for stage in record.stages] == ["pre-training"]
     assert record.metrics.test == record.stages[0].metrics["hard-filter"] and record.metrics.test["CC@10"] == 1.0
     assert record.information == ["condition"] and record.cost.epochs == 0
+    assert record.versions["scipy"] == scipy.__version__  # with a condition, too
     stored = load_run(str(outcome.folder), tmp_path)
     assert isinstance(stored.model, EASE)
 

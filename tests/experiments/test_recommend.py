@@ -89,7 +89,7 @@ def test_the_serving_lag_hides_and_a_user_without_a_test_event_shows_all():
 
 @pytest.mark.parametrize("protocol", [{}, {"split": "temporal", "targets_per_user": 3}])
 def test_many_users_get_what_each_gets_alone(protocol, monkeypatch):
-    monkeypatch.setattr("cpbench.experiments.recommend.BLOCK_BYTES", 4 * N * 3)  # three at a time
+    monkeypatch.setattr("cpbench.evaluation.evaluate.BLOCK_BYTES", 4 * N * 3)  # three at a time
     names = ["u39", "lonely", "u0", "u7", "u39", "u2"]
     together = recommend(stored(Descending(), **protocol), names, conditions=["popularity=tail"])
     assert [case.user for case in together] == ["u39", "lonely", "u0", "u7", "u2"]

@@ -10,7 +10,8 @@ from safetensors import SafetensorError
 from cpbench.data.fetch import checksum
 from cpbench.data.protocol import Events
 from cpbench.errors import CpbenchError
-from cpbench.experiments.record import load_record, write_run
+from cpbench.experiments.record import write_run
+from cpbench.report.record import load_record
 from tests.report.records import record
 
 EVENTS = Events(*(np.array([0, 2]) for _ in range(4)))

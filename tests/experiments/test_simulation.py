@@ -18,7 +18,7 @@ from cpbench.data.streaming.world import WorldConfig, respond
 from cpbench.errors import UsageError
 from cpbench.experiments.lift import EVERYBODY, METRICS, RESAMPLES, differences, groups, per_user, values
 from cpbench.experiments.online_test import world_config
-from cpbench.experiments.simulation import Asked, Instructed, Plain, Served, serve
+from cpbench.experiments.simulation import Instructed, Plain, PolicyRequests, Served, serve
 from cpbench.models.base import Facts, Histories, Recommender
 from tests.data.streaming.tiny import TINY
 
@@ -59,7 +59,7 @@ class Oracle:
     def __init__(self, service: Service, coming: Traffic) -> None:
         self.truth = replace(service.truth, mixture_sources=coming.sources, time=coming.time)
 
-    def lists(self, asked: Asked) -> np.ndarray:
+    def lists(self, asked: PolicyRequests) -> np.ndarray:
         intent = np.where(asked.hidden.numpy(), -1.0, self.truth.intent(asked.requests))
         return np.argsort(-intent, axis=1, kind="stable")[:, :asked.k]
 
@@ -69,9 +69,9 @@ class Watched(Plain):
 
     def __init__(self, model) -> None:
         super().__init__(model)
-        self.asked: list[Asked] = []
+        self.asked: list[PolicyRequests] = []
 
-    def lists(self, asked: Asked) -> np.ndarray:
+    def lists(self, asked: PolicyRequests) -> np.ndarray:
         self.asked.append(asked)
         return super().lists(asked)
 
@@ -177,7 +177,7 @@ def test_an_oracle_beats_popularity_which_beats_the_unwanted(service):
     popular = Popular(service)
 
     class Unwanted(Oracle):
-        def lists(self, asked: Asked) -> np.ndarray:
+        def lists(self, asked: PolicyRequests) -> np.ndarray:
             intent = np.where(asked.hidden.numpy(), 2.0, self.truth.intent(asked.requests))
             return np.argsort(intent, axis=1, kind="stable")[:, :asked.k]
 
@@ -259,7 +259,7 @@ def test_an_instructed_model_serves_its_instructions_and_fills_what_they_leave(s
     histories = replace(histories, request_times=torch.tensor([10**9] * 3))
     hidden = torch.zeros(3, service.dataset.n_items, dtype=torch.bool)
     hidden[:, 7:] = True
-    asked = Asked(np.arange(3), histories, hidden, 4)
+    asked = PolicyRequests(np.arange(3), histories, hidden, 4)
     found = Instructed(pilot, 2).lists(asked)
     general = Plain(pilot).lists(asked)
     wanted = instructions(pilot.conditions, histories, 2)

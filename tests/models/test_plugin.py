@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.process import cpbench
+from tests.cli.process import own_process
 
 MODEL = '''
 """Somebody else's model."""
@@ -64,7 +64,7 @@ def plugin(tmp_path: Path) -> Path:
 
 
 def test_models_lists_it_beside_ours_and_says_what_is_broken(tmp_path: Path, plugin: Path) -> None:
-    done = cpbench(tmp_path, "models", "--json", PYTHONPATH=str(plugin))
+    done = own_process(tmp_path, "models", "--json", PYTHONPATH=str(plugin))
     assert done.returncode == 0, done.stderr
     listed = {model["name"]: model for model in json.loads(done.stdout)["models"]}
     assert listed["newest"] == {
@@ -76,6 +76,6 @@ def test_models_lists_it_beside_ours_and_says_what_is_broken(tmp_path: Path, plu
 
 def test_check_model_examines_it_by_name_and_by_class(tmp_path: Path, plugin: Path) -> None:
     for reference in ("newest", "somebody_elses.newest:Newest"):
-        done = cpbench(tmp_path, "check-model", reference, "--json", PYTHONPATH=str(plugin))
+        done = own_process(tmp_path, "check-model", reference, "--json", PYTHONPATH=str(plugin))
         assert done.returncode == 0, done.stdout + done.stderr
         assert json.loads(done.stdout)["ok"]

@@ -9,7 +9,7 @@ from scipy.stats import ttest_rel
 
 from cpbench.data.protocol import Protocol
 from cpbench.evaluation.metrics import accuracy
-from cpbench.report.diff import Difference, RunDiff, Tally, diff
+from cpbench.report.diff import FactPair, RunDiff, Tally, diff
 from cpbench.report.evidence import Run
 from cpbench.report.record import RunRecord
 from tests.report.records import record, store
@@ -107,8 +107,8 @@ def test_settings_and_circumstances_that_differ(tmp_path):
     found = compared(tmp_path, seed=2, config={"width": 32, "loss": "bce", "dropout": 0.1},
                      config_sources={"width": "--set", "loss": "default", "dropout": "recipe tuned"},
                      versions={"python": "3.12"}, commit="abc", dirty=True)
-    assert found.settings == [Difference("width", 64, 32, ("default", "--set")),
-                              Difference("dropout", None, 0.1, (None, "recipe tuned"))]
+    assert found.settings == [FactPair("width", 64, 32, ("default", "--set")),
+                              FactPair("dropout", None, 0.1, (None, "recipe tuned"))]
     assert found.equal_settings == 1
     facts = {each.name: (each.first, each.second) for each in found.circumstances}
     assert facts == {"model": ("sasrec", "hstu"), "seed": (1, 2), "version of python": ("3.11", "3.12"),

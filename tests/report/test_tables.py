@@ -2,7 +2,7 @@ import pytest
 
 from cpbench.data.protocol import Protocol
 from cpbench.errors import UsageError
-from cpbench.report.caption import caption, describe
+from cpbench.report.caption import caption, protocol_text
 from cpbench.report.collect import collect
 from cpbench.report.grid import grid, title
 from cpbench.report.tables import comparison_tables
@@ -108,7 +108,7 @@ def test_the_caption_tells_all_that_changes_a_number():
     assert "40 users, 300 items, 480 interactions; fingerprint aaaa" in text
     assert "40 test events, 25.0% of them without any visible history, 50.0% with a target seen before, " in text
     assert "which are misses here, 3 with a target unseen in training." in text
-    assert "cuts at the last 10% and 20%, first 1 per user" in describe(Protocol(split="temporal"))
+    assert "cuts at the last 10% and 20%, first 1 per user" in protocol_text(Protocol(split="temporal"))
 
 
 def test_cutoffs_beyond_the_catalogue_have_no_column():

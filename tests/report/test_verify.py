@@ -8,8 +8,8 @@ import pytest
 
 from cpbench.data.protocol import Protocol
 from cpbench.evaluation.metrics import ACTIVITY, POPULARITY, accuracy, by_activity, by_popularity, horizon
-from cpbench.report.record import RunRecord
-from cpbench.report.verify import run_folders, verify
+from cpbench.report.record import RunRecord, run_folders
+from cpbench.report.verify import verify
 from tests.report.records import record, store
 
 REFERENCE = Path(__file__).parents[2] / "results" / "reference"

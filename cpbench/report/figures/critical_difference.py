@@ -99,13 +99,13 @@ def _fullest(values: list[tuple[ComparisonTable, dict[str, float]]]) -> list[tup
     return [(table, own) for table, own in values if len(own) >= best]
 
 
-def critical_difference(k: int, n: int, level: float = LEVEL) -> float:
-    """Nemenyi's for average ranks of k models over n tables.
+def critical_difference(k: int, n: int) -> float:
+    """Nemenyi's, at LEVEL, for average ranks of k models over n tables.
 
     >>> round(critical_difference(4, 14), 2)
     1.25
     """
-    return float(stats.studentized_range.isf(level, k, np.inf) / math.sqrt(2) * math.sqrt(k * (k + 1) / (6 * n)))
+    return float(stats.studentized_range.isf(LEVEL, k, np.inf) / math.sqrt(2) * math.sqrt(k * (k + 1) / (6 * n)))
 
 
 def cliques(average_ranks: Sequence[float], difference: float) -> list[tuple[int, int]]:

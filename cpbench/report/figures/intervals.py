@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from cpbench.report.figures.bands import rounded
 from cpbench.report.figures.labels import distinct, file_name, heading, width_for
 from cpbench.report.figures.style import GREY, SMALL, Drawn, blank, colour, save, styled, title
+from cpbench.report.grid import information
 from cpbench.report.significance import mark
 from cpbench.report.tables import ComparisonTable, Row
 
@@ -58,12 +59,12 @@ def number(value: float) -> str:
 
 @styled()
 def plot(table: ComparisonTable, rows: Sequence[Row], labels: Sequence[str], metric: str) -> "Figure":
-    uses = [" + ".join(["ids", *row.information]) for row in rows]
+    uses = [information(row) for row in rows]
     told = uses if len(set(uses)) > 1 else [""] * len(rows)  # more information is not a better model
     figure = blank(width_for(labels, 26), 0.8 + (0.28 if any(told) else 0.19) * len(rows))
     axes = figure.subplots()
     marks = {mark(row.differences.get(metric)).strip("()") for row in rows}
-    for place, (row, label, information) in enumerate(zip(rows, labels, told, strict=True)):
+    for place, (row, label, seen) in enumerate(zip(rows, labels, told, strict=True)):
         estimate, is_reference = row.metrics[metric], row.label == table.reference
         ours = "black" if is_reference else colour(0)
         if estimate.interval is not None:
@@ -74,8 +75,8 @@ def plot(table: ComparisonTable, rows: Sequence[Row], labels: Sequence[str], met
         theirs = values(row, metric)
         axes.plot(theirs, [place] * len(theirs), marker="D", color=colour(1), markerfacecolor="none", markersize=6.5,
                   markeredgewidth=0.8, linestyle="")
-        _beside(axes, 0, place, label, "bottom" if information else "center_baseline")
-        _beside(axes, 0, place, information, "top", color=GREY, fontsize=SMALL)
+        _beside(axes, 0, place, label, "bottom" if seen else "center_baseline")
+        _beside(axes, 0, place, seen, "top", color=GREY, fontsize=SMALL)
         _beside(axes, 1, place, f"{number(estimate.mean)} {mark(row.differences.get(metric))}".strip(),
                 "center_baseline")
         if is_reference and len(rows) > 1:

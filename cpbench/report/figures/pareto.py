@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable, Sequence
 from itertools import pairwise
+from operator import attrgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -19,30 +20,18 @@ if TYPE_CHECKING:
 METRIC = "NDCG@10"
 
 
-class Cost(NamedTuple):
+class CostAxis(NamedTuple):
     name: str
     of: Callable[[Row], float | None]
+    """Mean over seeds; ranking is that of the whole catalogue, with the metrics."""
     least: float
     """What is less is drawn here: a logarithm knows no zero, and clocks no microseconds."""
     is_time: bool = True
 
 
-def seconds(row: Row) -> float | None:
-    """Of training, mean over seeds."""
-    return row.fit_seconds
-
-
-def milliseconds_a_user(row: Row) -> float | None:
-    """Of ranking the whole catalogue, with the metrics; mean over seeds."""
-    return row.milliseconds_a_user
-
-
-def parameters(row: Row) -> float | None:
-    return float(row.parameters)
-
-
-COSTS = (Cost("training, seconds", seconds, 0.01), Cost("ranking, milliseconds a user", milliseconds_a_user, 0.001),
-         Cost("learned parameters", parameters, 1.0, is_time=False))
+COSTS = (CostAxis("training, seconds", attrgetter("fit_seconds"), 0.01),
+         CostAxis("ranking, milliseconds a user", attrgetter("milliseconds_a_user"), 0.001),
+         CostAxis("learned parameters", attrgetter("parameters"), 1.0, is_time=False))
 
 
 def draw(table: ComparisonTable, folder: Path) -> Drawn | None:
@@ -117,7 +106,7 @@ def _labelled(axes: "Axes", rows: Sequence[Row], labels: Sequence[str], points: 
     return True
 
 
-def _points(rows: Sequence[Row], cost: Cost) -> dict[int, tuple[float, float]]:
+def _points(rows: Sequence[Row], cost: CostAxis) -> dict[int, tuple[float, float]]:
     """(cost, METRIC) of every row that has both, by its place; of times, those that one kind of device took."""
     clock = _clock(rows)
     return {place: (max(value, cost.least), row.mean(METRIC)) for place, row in enumerate(rows)

@@ -54,7 +54,7 @@ def test_the_model_is_stored_with_its_tokeniser(tmp_path: Path) -> None:
     assert torch.equal(stored.codes, model.codes)
     with pytest.raises(UsageError, match="this tokeniser was made for random"):
         built(ragged(20), tokens=str(tmp_path / "model" / "tokeniser"))
-    replace(Tokeniser.load(tmp_path / "model" / "tokeniser"), codes=model.codes.flip(0)).save(
+    replace(Tokeniser.load(tmp_path / "model" / "tokeniser"), codes=model.codes.flip(0)).write(
         tmp_path / "model" / "tokeniser")
     with pytest.raises(UsageError, match="is not the one that the model was trained with"):
         TIGER.load(tmp_path / "model")

@@ -137,7 +137,8 @@ def test_rq_vae_starts_from_k_means_and_revives_dead_codes() -> None:
 
 def test_the_artefact_survives_and_belongs_to_one_dataset(tmp_path: Path) -> None:
     tokeniser = Tokeniser.fit(RICH, **SETTINGS)
-    tokeniser.save(tmp_path / "tokeniser")
+    (tmp_path / "tokeniser").mkdir()
+    tokeniser.write(tmp_path / "tokeniser")
     assert sorted(path.name for path in (tmp_path / "tokeniser").iterdir()) == ["codes.safetensors", "tokeniser.json"]
     loaded = Tokeniser.load(tmp_path / "tokeniser")
     assert torch.equal(loaded.codes, tokeniser.codes) and loaded.line == tokeniser.line
