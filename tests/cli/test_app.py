@@ -1,6 +1,10 @@
+import subprocess
+import sys
+from pathlib import Path
+
 import pytest
 
-from tests.cli.process import cpbench
+from tests.cli.process import cpbench, environment
 from tests.report.test_verify import honest, kept
 
 OPTIONS = {
@@ -49,6 +53,23 @@ def test_what_looks_like_the_code_of_an_emoji_is_printed_as_it_stands(tmp_path):
     (folder / "record.json").write_text("{")
     warned = cpbench(tmp_path, "report", "--results", "a:b:c").stderr
     assert "a:b:c" in warned and "\N{NEGATIVE SQUARED LATIN CAPITAL LETTER B}" not in warned
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "latin-1"])
+def test_output_is_utf8_whatever_the_locale(tmp_path, encoding):
+    kept(tmp_path / "results", honest())
+    usual = cpbench(tmp_path, "report")
+    assert usual.returncode == 0 and not usual.stdout.isascii()
+    assert cpbench(tmp_path, "report", PYTHONIOENCODING=encoding).stdout == usual.stdout
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="a device that is always full")
+def test_a_full_disk_under_the_output_is_said(tmp_path):
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run([sys.executable, "-m", "cpbench", "datasets", "--json"], stdout=full, text=True,
+                              stderr=subprocess.PIPE, env=environment(tmp_path))
+    assert done.returncode == 1
+    assert done.stderr == "error: standard output cannot be written: No space left on device\n"
 
 
 def test_version(tmp_path):
