@@ -83,9 +83,10 @@ def command(
     with output.progress(TimeElapsedColumn(), BarColumn(bar_width=8), TextColumn("{task.fields[state]}")) as progress:
         outcomes = run(cells, results, LiveWatcher(output, progress, len(cells)), force, device)
     output.result(_document(outcomes, results), _table(outcomes))
-    only = "" if datasets is None else f" --dataset {','.join(chosen)}"
-    where = "" if results == DEFAULT_RESULTS else f" --results {shlex.quote(str(results))}"
-    output.note(f"records: {results}\ntable: cpbench report{only}{where}")
+    if any(outcome.record is not None for outcome in outcomes):
+        only = "" if datasets is None else f" --dataset {','.join(chosen)}"
+        where = "" if results == DEFAULT_RESULTS else f" --results {shlex.quote(str(results))}"
+        output.note(f"records: {results}\ntable: cpbench report{only}{where}")
     failures = [outcome.error for outcome in outcomes if outcome.error is not None]
     if failures:  # bad usage only when nothing else went wrong
         raise typer.Exit(min(error.exit_code for error in failures))
