@@ -16,7 +16,12 @@ OPTIONS = {
     "run": ["--model", "--dataset", "--seeds", "--recipe", "--set", "--split", "--serving-lag", "--exclude-seen",
             "--include-seen", "--device", "--results", "--force", "--json", "--quiet"],
     "report": ["--dataset", "--results", "--format", "--json"],
+    "eval": ["--dataset", "--columns", "--json"],
 }
+
+
+VALUES = {"run": ["leave-one-out", "temporal"], "report": ["markdown", "latex"], "eval": ["temporal", "item=sku"]}
+"""What must not be broken in the middle on a terminal of 80 columns."""
 
 
 def test_help_names_every_command(tmp_path):
@@ -35,6 +40,8 @@ def test_help_of_every_command_has_its_options_and_examples(tmp_path, command):
     assert all(option in done.stdout for option in OPTIONS[command])
     assert f"cpbench {command}" in done.stdout.partition("Examples:")[2], "no example"
     assert "In preparation" not in done.stdout
+    narrow = cpbench(tmp_path, command, "--help", COLUMNS="80").stdout
+    assert "…" not in narrow and all(value in narrow for value in VALUES.get(command, []))
 
 
 def test_a_mistyped_command_or_option_gets_the_nearest(tmp_path):
