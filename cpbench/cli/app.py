@@ -1,5 +1,7 @@
 """The command line: wires one file a command, and turns every failure into one sentence and an exit status."""
 
+import errno
+import io
 import os
 import sys
 
@@ -78,6 +80,8 @@ def fail(message: str, status: int) -> None:
 
 def main() -> None:
     """Run the command line. Exit status 0 done, 1 a failed run, 2 bad usage or input, 130 interrupted."""
+    if isinstance(sys.stdout, io.TextIOWrapper):  # a file or pipe gets UTF-8, as all files of a report are written
+        sys.stdout.reconfigure(encoding=None if sys.stdout.isatty() else "utf-8", errors="replace")
     try:
         status = app(standalone_mode=False)
         if status == 130:  # typer ends an interrupted command without a word
@@ -98,6 +102,8 @@ def main() -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
     except Exception as error:
+        if isinstance(error, OSError) and error.errno == errno.ENOSPC and error.filename is None:
+            fail(f"standard output cannot be written: {error.strerror}", 1)
         if os.environ.get("CPBENCH_DEBUG"):
             raise
         fail(f"{type(error).__name__}: {error} (this is a bug in cpbench; set CPBENCH_DEBUG=1 for the details)", 1)

@@ -45,7 +45,8 @@ def command(
     quiet: Quiet = False,
 ) -> None:
     """Fetch, verify and prepare datasets."""
-    from cpbench.data import catalogue
+    from cpbench.data import catalogue, fetch
+    from cpbench.data.user_files import KINDS, header
     from cpbench.errors import UsageError
 
     output = Output(as_json, quiet)
@@ -56,6 +57,10 @@ def command(
     atomic = source is not None and source.lower().endswith(".inter")  # its header says which column is what
     if atomic and columns is not None:
         raise UsageError(f"{source} names its columns itself: leave --columns out")
+    if columns is None and source is not None and source.lower().endswith(KINDS):  # as no official file does
+        has = "" if fetch.is_url(source) else f" (it has {', '.join(header(Path(source).expanduser()))})"
+        raise UsageError(f"{source} holds your own data{has}: name them and say which column is what, as in cpbench "
+                         "download NAME --from FILE --columns user=...,item=...,time=...")
     if columns is not None or atomic:
         if not names or len(names) != 1:
             more = "" if atomic else " --columns ..."
@@ -102,7 +107,7 @@ def _public(output: Output, names: list[str], source: str | None, force: bool, s
 
 def _own(output: Output, name: str, source: str | None, columns: str | None, items: Path | None, time_unit: str,
          k_core: int, force: bool) -> "DatasetOutcome":
-    from cpbench.data import catalogue
+    from cpbench.data import catalogue, fetch
     from cpbench.data.download import DatasetOutcome, locked
     from cpbench.data.own import Own
     from cpbench.data.timestamps import PER_SECOND, Unit
@@ -113,6 +118,8 @@ def _own(output: Output, name: str, source: str | None, columns: str | None, ite
     roles = None if columns is None else parse_columns(columns)
     if source is None:
         raise UsageError(f"your own interactions lie in a file {ENDINGS}: add --from FILE")
+    if fetch.is_url(source):
+        raise UsageError(f"your own data are read from this machine: fetch {source} first, and give --from that file")
     if time_unit not in PER_SECOND:
         raise unknown("time unit", time_unit, PER_SECOND)
     asked = Own(name, Path(source).expanduser(), roles, items, cast(Unit, time_unit), k_core)

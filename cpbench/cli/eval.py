@@ -38,7 +38,7 @@ def command(
         "--name", metavar="NAME", help="What to call the system (default: the file's name).")] = None,
     columns: Annotated[str | None, typer.Option(
         "--columns", metavar="ROLE=COLUMN,...",
-        help="Columns not called user, item, score or rank: user=uid,item=track,score=s.")] = None,
+        help="Columns not called user, item, score or rank, as in user=uid,item=sku.")] = None,
     information: Annotated[str, typer.Option(
         "--information", metavar="I[,I...]",
         help="What the system uses beside item ids: user, times, request time, categories, text; or ids: nothing."

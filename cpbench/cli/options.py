@@ -14,7 +14,7 @@ Recipe = Annotated[str, typer.Option(
 Settings = Annotated[list[str] | None, typer.Option(
     "--set", metavar="KEY=VALUE", help="Override a setting of model or training; may be repeated.")]
 SplitName = Annotated[str, typer.Option(
-    "--split", metavar="leave-one-out|temporal", help="What is training, validation and test.")]
+    "--split", metavar="SPLIT", help="leave-one-out or temporal: what is training, validation and test.")]
 ServingLag = Annotated[str, typer.Option(
     "--serving-lag", metavar="TIME", help="Hide the last 900, 15m, 1h or 1d before a test event.")]
 ExcludeSeen = Annotated[bool | None, typer.Option(

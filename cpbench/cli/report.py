@@ -32,7 +32,8 @@ def command(
     reference: Annotated[str | None, typer.Option(
         "--reference", metavar="MODEL", help="Compare every row with this model's; else with the best row.")] = None,
     form: Annotated[str | None, typer.Option(
-        "--format", metavar="|".join(FORMATS), help="How to print: terminal, unless --out is given.")] = None,
+        "--format", metavar="FORMAT", help=f"How to print: {', '.join(FORMATS)} (default: terminal, or all with --out)."
+        )] = None,
     out: Annotated[str | None, typer.Option(
         "--out", metavar="DIR", help="Write the report, in every format or in --format, with figures.")] = None,
     as_json: Json = False,

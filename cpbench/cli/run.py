@@ -81,9 +81,10 @@ def command(
     with watching(output, len(cells)) as watcher:
         outcomes = run(cells, results, watcher, force, device)
     output.result(_document(outcomes, results), _table(outcomes))
-    only = "" if datasets is None else f" --dataset {','.join(chosen)}"
-    where = "" if results == RESULTS else f" --results {shlex.quote(str(results))}"
-    output.note(f"records: {results}\ntable: cpbench report{only}{where}")
+    if any(outcome.record is not None for outcome in outcomes):
+        only = "" if datasets is None else f" --dataset {','.join(chosen)}"
+        where = "" if results == RESULTS else f" --results {shlex.quote(str(results))}"
+        output.note(f"records: {results}\ntable: cpbench report{only}{where}")
     exit_with_failures(outcomes)
 
 

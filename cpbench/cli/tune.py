@@ -125,6 +125,7 @@ def _document(path: Path, ledger: "Ledger", options: list[str]) -> dict[str, Any
 
 
 def _tables(ledgers: list[tuple[Path, "Ledger"]]) -> Any:
+    from rich.box import SIMPLE
     from rich.console import Group
     from rich.markup import escape
     from rich.table import Table
@@ -132,9 +133,10 @@ def _tables(ledgers: list[tuple[Path, "Ledger"]]) -> Any:
     tables = []
     for _, ledger in ledgers:
         table = Table("trial", *map(escape, ledger.space), "NDCG@10", "HR@10", "best epoch", "fit s",
-                      title=escape(f"{ledger.model} on {ledger.dataset}: validation"), title_justify="left")
+                      title=escape(f"{ledger.model} on {ledger.dataset}: validation"), title_justify="left", box=SIMPLE,
+                      padding=(0, 1, 0, 0), pad_edge=False)
         for column in table.columns:
-            column.justify = "right"
+            column.justify, column.overflow = "right", "fold"
         ranked = sorted(ledger.trials, key=lambda trial: -trial.value)
         for trial in ranked[:SHOWN] + [trial for trial in ranked[SHOWN:] if not trial.number]:
             values = [str(trial.settings.get(key, ledger.config[key])) for key in ledger.space]
@@ -143,6 +145,8 @@ def _tables(ledgers: list[tuple[Path, "Ledger"]]) -> Any:
             epoch = f"{trial.best_epoch} of {trial.epochs}" if trial.epochs else ""
             name = str(trial.number) if trial.number else "recipe"
             table.add_row(*map(escape, [name, *values, *figures, epoch, f"{trial.seconds:.1f}"]))
+        for column in table.columns:  # headings may break, but a value that is cut is another value
+            column.min_width = max(len(str(cell)) for cell in column.cells)
         if len(ranked) > SHOWN:
             table.caption = f"the best {SHOWN} of {len(ranked)}"
         tables.append(table)

@@ -97,12 +97,16 @@ class Split:
 
 
 def split(dataset: Dataset, protocol: Protocol) -> Split:
-    """Apply `protocol` to `dataset`. Raises UsageError when no event is left."""
+    """Apply `protocol` to `dataset`. Raises UsageError when nothing is left to train on, to validate or to test."""
     made = _leave_one_out(dataset, protocol) if protocol.split == "leave-one-out" else _temporal(dataset, protocol)
-    for part, events in (("validation", made.valid), ("test", made.test)):
-        if not len(events):
-            raise UsageError(f"dataset {dataset.name!r} has no {part} event under {protocol.split}: "
-                             f"it needs users with at least {protocol.horizon + 2} interactions")
+    trained = np.count_nonzero(made.train_end > dataset.offsets[:-1])
+    for part, count in (("training interaction", trained), ("validation event", len(made.valid)),
+                        ("test event", len(made.test))):
+        if not count:
+            needed = (f"users with at least {protocol.horizon + 2} interactions" if protocol.split == "leave-one-out"
+                      else f"interactions before, between and after the {1 - 2 * protocol.holdout:.0%} and "
+                           f"{1 - protocol.holdout:.0%} quantiles of its times")
+            raise UsageError(f"dataset {dataset.name!r} has no {part} under {protocol.split}: it needs {needed}")
     return made
 
 

@@ -67,6 +67,9 @@ def own_dataset(name: str, raw: pl.DataFrame, table: pl.DataFrame | None, files:
                              "cpbench derives itself")
     described = pl.DataFrame(schema={"id": pl.String, "title": pl.String}) if table is None else table
     repeats = 1 - raw.select("user", "item").n_unique() / raw.height
+    twice = raw.height - raw.n_unique()
+    doubled = [f"{name}: {twice:,} of {raw.height:,} interactions have the user, item and time of an earlier one; they "
+               "are kept, but a copy that only an export made is easy to predict: remove it"] if twice else []
     return assemble(name, raw, lambda _: described, Filters(k_core=k_core), {
         "title": name,
         "kind": "own",
@@ -77,7 +80,7 @@ def own_dataset(name: str, raw: pl.DataFrame, table: pl.DataFrame | None, files:
         "sources": [{"role": role, "file": file.name, "from": str(file), "bytes": file.stat().st_size,
                      "checksum": fetch.checksum(file)}
                     for role, file in files.items()],
-        "warnings": list(warnings),
+        "warnings": [*warnings, *doubled],
     })
 
 
@@ -222,6 +225,10 @@ def header(path: Path) -> list[str]:
             names = next(filter(None, csv.reader(stream)), None)
     if names is None:
         raise UsageError(f"{path} is empty")
+    if any("\0" in name for name in names):
+        raise UsageError(f"{path} is not UTF-8 text, but perhaps UTF-16: save it as UTF-8")
+    if len(names) == 1 and (other := next((mark for mark in ";\t" if mark in names[0]), None)):
+        raise UsageError(f"{path} separates its columns by {other!r}: write it with commas, or as Parquet")
     return names
 
 

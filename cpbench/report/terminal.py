@@ -1,6 +1,7 @@
-"""Tables for a terminal; where it is too narrow, the less important metrics are left out and named."""
+"""Tables for a terminal; where it is too narrow, the less important columns are left out and named."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from cpbench.report.caption import footnotes
@@ -10,9 +11,16 @@ from cpbench.report.tables import ComparisonTable
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
 
-EXPENDABLE = ("HR@50", "HR@20", "HR@5", "MRR")
-"""Metrics that a narrow terminal goes without, in this order."""
+DIFFERENCE = " less "
+"""In the heading of the differences to the reference."""
+EXPENDABLE = ("HR@50", "HR@20", "HR@5", "MRR", "parameters", "published HR@10 / NDCG@10", "fit seconds", "seeds",
+              DIFFERENCE, "HR@10")
+"""What a narrow terminal goes without, in this order. The model's name is never given up."""
 SHORT = {"fit seconds": "fit s", "parameters": "params", "published HR@10 / NDCG@10": "published\nHR@10 / NDCG@10"}
+MODEL, RECIPE, SEES = range(3)
+GAP, EDGES = 2, 2  # between two columns; at both sides together
+LEAST, WIDEST = 16, {MODEL: 36, RECIPE: 36, SEES: 18}
+WIDEST_FIGURE = 24
 
 
 def terminal(tables: Sequence[ComparisonTable], console: "Console") -> "RenderableType":
@@ -24,45 +32,84 @@ def terminal(tables: Sequence[ComparisonTable], console: "Console") -> "Renderab
 
 def _fit(table: ComparisonTable, console: "Console") -> "RenderableType":
     from rich.console import Group
-    from rich.measure import Measurement
     from rich.text import Text
 
-    columns, dropped = list(table.columns), list[str]()
-    drawn = _draw(grid(table, columns))
-    unbounded = console.options.update(max_width=10_000)
-    for name in EXPENDABLE:
-        if Measurement.get(console, unbounded, drawn).maximum <= console.width:
-            break
-        if name in columns:
-            columns.remove(name)
-            dropped.append(name)
-            drawn = _draw(grid(table, columns))
+    cells = grid(table)
+    layout = _layout(cells, console.width)
     lines = footnotes(table)
-    if dropped:
-        lines.append(f"Not shown in this narrow terminal: {', '.join(dropped)}.")
-    return Group(drawn, Text("\n".join(lines) + "\n", style="dim"))
+    if layout.dropped:
+        lines.append(f"Not shown in this narrow terminal: {', '.join(layout.dropped)}.")
+    return Group(_draw(cells, layout), Text("\n".join(lines) + "\n", style="dim"))
 
 
-def _draw(cells: TextTable) -> "RenderableType":
+@dataclass(frozen=True)
+class Layout:
+    """`figures`: place of a column -> its width. `sees` 0: what a model sees stands under its name."""
+
+    model: int
+    sees: int
+    figures: dict[int, int]
+    dropped: list[str]
+
+
+def _layout(cells: TextTable, width: int) -> Layout:
+    """First what a model sees goes under its name, then figures go, until the names fit beside what is left."""
+    figures = {place: _width(cells, place) for place, is_number in enumerate(cells.numeric) if is_number}
+    texts = {place: min(max((len(line.cells[place].text) for line in cells.lines), default=0), widest)
+             for place, widest in WIDEST.items()}
+    wanted = max(texts[MODEL], texts[RECIPE])
+    least = max(min(texts[MODEL], WIDEST_FIGURE), min(wanted, LEAST))
+
+    def room() -> int:
+        return width - EDGES - sum(figure + GAP for figure in figures.values())
+
+    if room() >= wanted + GAP + texts[SEES]:
+        return Layout(wanted, texts[SEES], figures, [])
+    dropped = []
+    for name in EXPENDABLE:
+        place = next((place for place in figures if _expendable(cells.headings[place]) == name), None)
+        if place is not None and room() < least:
+            dropped.append(cells.headings[place])
+            del figures[place]
+    return Layout(max(least, min(max(wanted, texts[SEES]), room())), 0, figures, dropped)
+
+
+def _expendable(heading: str) -> str:
+    """As EXPENDABLE calls it."""
+    return DIFFERENCE if DIFFERENCE in heading else heading
+
+
+def _width(cells: TextTable, place: int) -> int:
+    """Of a column of figures: its longest line."""
+    lines = _heading(cells, place).splitlines()
+    for line in cells.lines:
+        lines += [line.cells[place].text, *line.cells[place].details]
+    return min(max(map(len, lines)), WIDEST_FIGURE)
+
+
+def _heading(cells: TextTable, place: int) -> str:
+    return SHORT.get(cells.headings[place], cells.headings[place].replace(DIFFERENCE, "\nless "))
+
+
+def _draw(cells: TextTable, layout: Layout) -> "RenderableType":
     from rich import box
     from rich.table import Table
     from rich.text import Text
 
     drawn = Table(title=Text(cells.title, style="bold"), title_justify="left", box=box.SIMPLE_HEAD,
                   padding=(0, 1, 0, 0), pad_edge=False)
-    names = [len(line.cells[0].text) for line in cells.lines]
-    drawn.add_column("model", min_width=min(max(names, default=0), 20), max_width=36)
-    for heading, is_number in list(zip(cells.headings, cells.numeric, strict=True))[2:]:  # recipes are under the model
-        if is_number:
-            drawn.add_column(Text(SHORT.get(heading, heading.replace(" less ", "\nless "))), justify="right",
-                             no_wrap=True, max_width=24)
-        else:
-            drawn.add_column(Text(heading), min_width=10, max_width=18)
+    drawn.add_column("model", width=layout.model)
+    if layout.sees:
+        drawn.add_column("sees", width=layout.sees)
+    for place, width in layout.figures.items():
+        drawn.add_column(Text(_heading(cells, place)), justify="right", no_wrap=True, width=width)
     for line in cells.lines:
         if line.is_ceiling:
             drawn.add_section()
-        model, recipe, *others = line.cells
-        drawn.add_row(Text.assemble(model.text, "\n", (recipe.text, "dim")), *(
+        model, recipe, sees = (cell.text for cell in line.cells[:3])
+        names = Text.assemble(model, "\n", (recipe if layout.sees else f"{recipe}\n{sees}", "dim"))
+        shown = [line.cells[place] for place in layout.figures]
+        drawn.add_row(names, *([sees] if layout.sees else []), *(
             Text.assemble((cell.text, "bold" if cell.best else ""),
-                          *((f"\n{detail}", "dim") for detail in cell.details)) for cell in others))
+                          *((f"\n{detail}", "dim") for detail in cell.details)) for cell in shown))
     return drawn

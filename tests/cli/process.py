@@ -2,6 +2,8 @@
 
 import io
 import os
+import pty
+import re
 import subprocess
 import sys
 from contextlib import redirect_stderr, redirect_stdout
@@ -43,6 +45,27 @@ def own_process(home: Path, *arguments: str | Path, **extra: str) -> subprocess.
     """The same in a process of its own: what it imports, what a library prints, other packages (PYTHONPATH)."""
     return subprocess.run([sys.executable, "-m", "cpbench", *map(str, arguments)], env=environment(home, **extra),
                           cwd=home, capture_output=True, text=True, timeout=TIMEOUT)
+
+
+def on_a_terminal(home: Path, columns: int, *arguments: str | Path) -> list[str]:
+    """The lines that a terminal of so many columns shows of standard output."""
+    watched, ours = pty.openpty()
+    process = subprocess.Popen([sys.executable, "-m", "cpbench", *map(str, arguments)], cwd=home, stdout=ours,
+                               stderr=subprocess.DEVNULL,
+                               env=environment(home, TERM="xterm", NO_COLOR="1", COLUMNS=str(columns)))
+    os.close(ours)
+    seen = b""
+    while True:
+        try:
+            part = os.read(watched, 65536)
+        except OSError:  # Linux: the other end is closed
+            break
+        if not part:
+            break
+        seen += part
+    assert process.wait(timeout=TIMEOUT) == 0
+    os.close(watched)
+    return re.sub(r"\x1b\[[0-9;]*m", "", seen.decode()).splitlines()
 
 
 def start(home: Path, *arguments: str | Path) -> subprocess.Popen[str]:

@@ -1,6 +1,10 @@
+import subprocess
+import sys
+from pathlib import Path
+
 import pytest
 
-from tests.cli.process import cpbench, own_process
+from tests.cli.process import cpbench, environment, own_process
 from tests.report.test_verify import honest, kept
 
 OPTIONS = {
@@ -12,7 +16,12 @@ OPTIONS = {
     "run": ["--model", "--dataset", "--seeds", "--recipe", "--set", "--split", "--serving-lag", "--exclude-seen",
             "--include-seen", "--device", "--results", "--force", "--json", "--quiet"],
     "report": ["--dataset", "--results", "--format", "--json"],
+    "eval": ["--dataset", "--columns", "--json"],
 }
+
+
+VALUES = {"run": ["leave-one-out", "temporal"], "report": ["markdown", "latex"], "eval": ["temporal", "item=sku"]}
+"""What must not be broken in the middle on a terminal of 80 columns."""
 
 
 def test_help_names_every_command(tmp_path):
@@ -31,6 +40,8 @@ def test_help_of_every_command_has_its_options_and_examples(tmp_path, command):
     assert all(option in done.stdout for option in OPTIONS[command])
     assert f"cpbench {command}" in done.stdout.partition("Examples:")[2], "no example"
     assert "In preparation" not in done.stdout
+    narrow = cpbench(tmp_path, command, "--help", COLUMNS="80").stdout
+    assert "…" not in narrow and all(value in narrow for value in VALUES.get(command, []))
 
 
 def test_a_mistyped_command_or_option_gets_the_nearest(tmp_path):
@@ -49,6 +60,23 @@ def test_what_looks_like_the_code_of_an_emoji_is_printed_as_it_stands(tmp_path):
     (folder / "record.json").write_text("{")
     warned = cpbench(tmp_path, "report", "--results", "a:b:c").stderr
     assert "a:b:c" in warned and "\N{NEGATIVE SQUARED LATIN CAPITAL LETTER B}" not in warned
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "latin-1"])
+def test_output_is_utf8_whatever_the_locale(tmp_path, encoding):
+    kept(tmp_path / "results", honest())
+    usual = cpbench(tmp_path, "report")
+    assert usual.returncode == 0 and not usual.stdout.isascii()
+    assert cpbench(tmp_path, "report", PYTHONIOENCODING=encoding).stdout == usual.stdout
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="a device that is always full")
+def test_a_full_disk_under_the_output_is_said(tmp_path):
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run([sys.executable, "-m", "cpbench", "datasets", "--json"], stdout=full, text=True,
+                              stderr=subprocess.PIPE, env=environment(tmp_path))
+    assert done.returncode == 1
+    assert done.stderr == "error: standard output cannot be written: No space left on device\n"
 
 
 def test_version(tmp_path):

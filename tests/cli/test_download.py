@@ -212,7 +212,10 @@ def test_prepared_already_by_this_command_or_by_another(home: Path, tmp_path: Pa
 @pytest.mark.parametrize(("arguments", "message"), [
     (["ml1m"], "unknown dataset 'ml1m'; did you mean 'ml-1m'"),
     (["ml-1m", "nonsense"], "unknown dataset 'nonsense'"),
-    (["mine", "--from", "EVENTS"], "for your own data add --columns user=...,item=...,time=..."),
+    (["mine", "--from", "EVENTS"], "holds your own data (it has who, what, at): name them and say which column"),
+    (["--from", "EVENTS"], "as in cpbench download NAME --from FILE --columns user=...,item=...,time=..."),
+    (["mine", "--from", "plays.tsv"], "for your own data add --columns user=...,item=...,time=..."),
+    (["mine", "--from", "https://a.example/plays.csv", "--columns", COLUMNS], "from this machine: fetch https://a.e"),
     (["ml-1m", "--from", "EVENTS", "--columns", COLUMNS], "'ml-1m' is the name of a dataset that cpbench knows"),
     (["../mine", "--from", "EVENTS", "--columns", COLUMNS], "'../mine' cannot name a dataset"),
     (["mine", "--columns", COLUMNS], "(or in .inter, without --columns): add --from FILE"),
@@ -223,7 +226,7 @@ def test_prepared_already_by_this_command_or_by_another(home: Path, tmp_path: Pa
     (["mine", "--from", "EVENTS", "--columns", COLUMNS, "--time-unit", "m"], "unknown time unit 'm'"),
     (["ml-1m", "--k-core", "5"], "--items, --time-unit and --k-core are for your own data"),
     (["ml-1m", "--frm", "x"], "No such option"),
-], ids=range(13))
+], ids=range(16))
 def test_bad_usage(home: Path, tmp_path: Path, arguments: list[str], message: str) -> None:
     path = events(tmp_path)
     assert message in refused(cpbench(home, "download", *(path if a == "EVENTS" else a for a in arguments)), 2)

@@ -3,7 +3,7 @@
 import json
 from pathlib import Path
 
-from tests.cli.process import cpbench
+from tests.cli.process import cpbench, on_a_terminal
 
 
 def test_every_model_with_what_it_sees_and_how_it_learns(tmp_path: Path) -> None:
@@ -28,3 +28,10 @@ def test_the_table_for_people(tmp_path: Path) -> None:
     assert "uses ids and" in done.stdout
     for name in ("popularity", "seq-item-knn", "climber-pilot"):
         assert name in done.stdout
+
+
+def test_a_terminal_of_usual_width_has_whole_words(tmp_path: Path) -> None:
+    lines = on_a_terminal(tmp_path, 80, "models")
+    assert not any("…" in line for line in lines)
+    assert any("climber-pilot" in line and "times, categories" in line for line in lines)
+    assert any("climber-pilot" in line and "TAMIP pre-training" in line for line in lines)

@@ -1,16 +1,12 @@
 import json
-import os
-import pty
 import shutil
-import subprocess
-import sys
 from dataclasses import replace
 from pathlib import Path
 
 import polars as pl
 import pytest
 
-from tests.cli.process import cpbench, environment
+from tests.cli.process import cpbench, on_a_terminal
 from tests.cli.refusal import refused
 from tests.experiments.tiny import place, tiny
 
@@ -72,24 +68,7 @@ def test_the_table_says_how_and_shows_titles_as_they_are(home):
 
 def test_many_lists_stay_readable_on_a_narrow_terminal(home):
     conditions = [part for value in ("g0", "g1", "g2") for part in ("--condition", f"genre={value}")]
-    reference = "condition=genre"
-    watched, ours = pty.openpty()
-    process = subprocess.Popen([sys.executable, "-m", "cpbench", "recommend", reference, "--user", "u0",
-                                *conditions], cwd=home, stdout=ours, stderr=subprocess.DEVNULL,
-                               env=environment(home, TERM="xterm", COLUMNS="80"))
-    os.close(ours)
-    seen = b""
-    while True:
-        try:
-            part = os.read(watched, 65536)
-        except OSError:  # Linux: the other end is closed
-            break
-        if not part:
-            break
-        seen += part
-    assert process.wait(timeout=60) == 0
-    os.close(watched)
-    lines = seen.decode().splitlines()
+    lines = on_a_terminal(home, 80, "recommend", "condition=genre", "--user", "u0", *conditions)
     assert sum("┏" in line for line in lines) == 2  # four lists in two tables
     assert not any("…" in line for line in lines)
 

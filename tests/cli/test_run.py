@@ -108,10 +108,11 @@ def test_killed_at_any_instant_it_ends_in_the_same_numbers(home, tmp_path):
 
 def test_a_failed_cell_stops_no_other_and_the_exit_status_tells(home, tmp_path):
     done = cpbench(home, "run", "--model", "sasrec", "--dataset", "short,tiny", "--set", "learning_rate=1e30",
-                   "--set", "length=3", "--results", tmp_path, "--json", "--quiet")
+                   "--set", "length=3", "--results", tmp_path, "--json")
     assert done.returncode == 1
     assert [run["status"] for run in json.loads(done.stdout)["runs"]] == ["failed", "failed"]
     assert done.stderr.count("failed: sasrec on ") == 2 and "Traceback" not in done.stderr
+    assert "table: cpbench report" not in done.stderr  # there is none
     assert "lower" in done.stderr and "learning" in done.stderr
     assert not list(tmp_path.rglob("record.json")) and leftovers(tmp_path) == []
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.process import cpbench
+from tests.cli.process import cpbench, on_a_terminal
 from tests.cli.refusal import refused
 from tests.experiments.tiny import place, tiny
 
@@ -38,6 +38,9 @@ def test_a_search_and_the_run_that_it_names(home: Path, tmp_path: Path) -> None:
     assert "sasrec on tiny: validation" in table.stdout and "recipe" in table.stdout
     assert "cpbench run --model sasrec --dataset tiny --set epochs=2 --set" in table.stderr
     assert cpbench(home, "report", "--results", tmp_path).returncode == 0  # ledgers are no records
+    rows = [line.split() for line in on_a_terminal(home, 80, *search)]
+    for trial in sasrec["trials"]:
+        assert any({str(value) for value in trial["settings"].values()} <= set(row) for row in rows), "a cut value"
 
 
 @pytest.mark.parametrize(("arguments", "sentence"), [

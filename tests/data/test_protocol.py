@@ -91,6 +91,18 @@ def test_leave_one_out_never_trains_on_what_it_tests(lengths: list[int], lag: in
         assert (events.start <= events.end).all()
 
 
+@pytest.mark.parametrize(("times", "part"), [
+    ([5, 5, 5, 5, 5, 5, 5, 5, 5, 5], "training interaction"),  # both cuts fall on the first time
+    ([1, 1, 1, 1, 1, 9, 9, 9, 9, 9], "validation event"),  # both fall on the last
+])
+def test_times_that_a_temporal_split_cannot_cut_are_a_clear_error(times: list[int], part: str) -> None:
+    data = Dataset("flat", np.zeros(10, dtype=np.int32), np.array(times), np.array([0, 10]), pl.Series("id", ["a"]),
+                   pl.DataFrame({"id": ["0"], "title": ["0"]}))
+    with pytest.raises(UsageError, match=f"no {part} under temporal: it needs interactions before, between and after "
+                                         "the 80% and 90% quantiles of its times"):
+        split(data, Protocol(split="temporal"))
+
+
 def test_no_event_is_a_clear_error() -> None:
     with pytest.raises(UsageError, match="no validation event under leave-one-out"):
         split(dataset([1, 2]), Protocol())

@@ -88,6 +88,14 @@ def test_repeats_leave_seen_items_in_the_ranking(tmp_path: Path) -> None:
     assert dataset.manifest["repeat_share"] == 0.5
 
 
+def test_rows_that_are_there_twice_are_told_of(tmp_path: Path) -> None:
+    doubled = prepare_own("mine", written(tmp_path, "who,what,at\na,x,1\na,x,1\na,x,1\na,y,1\nb,x,1.5\nb,x,1\n"), ROLES)
+    (warning,) = doubled.manifest["warnings"]
+    assert warning.startswith("mine: 2 of 6 interactions have the user, item and time of an earlier one; they are kept")
+    assert doubled.n_interactions == 6
+    assert prepare_own("mine", written(tmp_path, CSV), ROLES).manifest["warnings"] == []
+
+
 def test_items_of_csv(tmp_path: Path) -> None:
     items = written(tmp_path, "id,title,genre,released,label\nx,Song X,jazz| folk |,2020-01-01,\nunused,,pop,,L\n"
                               "y,,,,L\n", "items.csv")
@@ -112,6 +120,9 @@ def test_items_of_parquet(tmp_path: Path) -> None:
 @pytest.mark.parametrize(("text", "message"), [
     ("", "is empty"),
     ("who,what,at\n", "holds no rows"),
+    ("who;what;at\na;x;1\n", "events.csv separates its columns by ';': write it with commas, or as Parquet"),
+    ("who\twhat\tat\na\tx\t1\n", "events.csv separates its columns by '\\t': write it with commas"),
+    ("w\0h\0o\0,\0w\0h\0a\0t\0", "events.csv is not UTF-8 text, but perhaps UTF-16: save it as UTF-8"),
     ("who,item,at\na,x,1\n", "events.csv: unknown column 'what'; did you mean 'at' or 'who'?"),
     ("who,what,at,who\na,x,1,b\n", "events.csv has two columns called 'who': rename or remove one"),
     ("who,what,at\na,x,1\n,x,2\n", "events.csv, line 3: who is missing"),

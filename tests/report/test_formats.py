@@ -3,14 +3,17 @@ import io
 import json
 import re
 
+import pytest
 from rich.console import Console
 
 from cpbench.report.data_formats import csv_text, document
 from cpbench.report.grid import count, seconds
 from cpbench.report.markdown import markdown
+from cpbench.report.significance import with_statistics
 from cpbench.report.tables import comparison_tables
 from cpbench.report.terminal import terminal
 from tests.report.records import record, runs
+from tests.report.test_significance import kept
 
 NASTY = "a|b <script>*x*_y_`z` [red]r[/red]"
 
@@ -43,7 +46,21 @@ def test_a_narrow_terminal_goes_without_the_lesser_metrics_and_says_so():
     wide, narrow = show(beauty(), 200), show(beauty(), 80)
     assert "HR@5" in wide and "Not shown in this narrow terminal" not in wide
     assert "Not shown in this narrow terminal: HR@5" in narrow and "0.0650" in narrow
-    assert max(len(re.sub(r"\x1b\[[0-9;]*m", "", line)) for line in narrow.splitlines()) <= 80
+
+
+@pytest.mark.parametrize("width", [200, 120, 100, 80, 60, 45])
+def test_at_any_width_every_model_stands_with_what_it_sees_and_no_figure_is_cut(tmp_path, width):
+    data = {"overrides": {"epochs": 1, "learning_rate": 0.001}, "information": ["times", "categories"]}
+    made, _ = with_statistics(comparison_tables(
+        [kept(tmp_path, "recbole:LightSANs", 1, 0.6, **data), kept(tmp_path, "ease", 1, 0.5)])[0], None)
+    lines = [re.sub(r"\x1b\[[0-9;]*m", "", line) for line in show(made, width).splitlines()]
+    assert max(map(len, lines)) <= width
+    end = next(at for at, line in enumerate(lines) if line.startswith("Protocol"))
+    rows, below = "\n".join(lines[:end]), " ".join(lines[end:])
+    figures = [f"{row.metrics['NDCG@10'].mean:.4f}" for row in made[0].rows]
+    assert all(text in rows for text in ("recbole:LightSANs", "ease", "times", "categories", *figures))
+    assert not re.search(r"\d…", rows)
+    assert ("less " in rows) != ("NDCG@10 less" in below), "shown, or named as left out"
 
 
 def test_markdown_is_a_github_table():
