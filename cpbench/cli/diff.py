@@ -1,11 +1,11 @@
 """`cpbench diff`: what differs between two recorded runs."""
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from cpbench.cli.options import Json, Quiet
+from cpbench.cli.options import RUN, Json, Quiet, Results
+from cpbench.files import RESULTS
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -14,14 +14,17 @@ if TYPE_CHECKING:
 
 EPILOG = """Examples:
 
+`cpbench diff ml-1m/sasrec ml-1m/hstu`  the newest run of each
+
 `cpbench diff results/ml-1m/leave-one-out/sasrec/tuned-seed1 results/ml-1m/leave-one-out/hstu/tuned-seed1`
 
 `cpbench diff results/ml-1m/leave-one-out/sasrec/{tuned,paper}-seed1 --json`  every metric, too"""
 
 
 def command(
-    first: Annotated[Path, typer.Argument(metavar="RUN", help="A run's folder.")],
-    second: Annotated[Path, typer.Argument(metavar="RUN", help="Another run's folder.")],
+    first: Annotated[str, typer.Argument(metavar="RUN", help=RUN)],
+    second: Annotated[str, typer.Argument(metavar="RUN", help="Another.")],
+    results: Results = RESULTS,
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
@@ -35,12 +38,13 @@ def command(
     from cpbench.errors import UsageError
     from cpbench.report.diff import diff
     from cpbench.report.evidence import Run
-    from cpbench.report.record import load_record, named_run
+    from cpbench.report.named import find_run
+    from cpbench.report.record import load_record
 
-    first, second = named_run(first), named_run(second)
-    if first.resolve() == second.resolve():
-        raise UsageError(f"{first} is given twice: name two runs")
-    found = diff(Run(load_record(first), first), Run(load_record(second), second))
+    one, other = find_run(first, results), find_run(second, results)
+    if one.resolve() == other.resolve():
+        raise UsageError(f"{one} is given twice: name two runs")
+    found = diff(Run(load_record(one), one), Run(load_record(other), other))
     output = Output(as_json, quiet)
     if found.incomparable:
         output.warn(f"the metrics of these runs do not compare: {'; '.join(found.incomparable)}")

@@ -5,6 +5,8 @@ from typing import Annotated
 
 import typer
 
+RUN = "A run's folder, or part of its path (streaming/sasrec): the newest that fits."
+
 Json = Annotated[bool, typer.Option("--json", help="Print exactly one JSON document on standard output.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Say nothing but results, warnings and errors.")]
 Results = Annotated[Path, typer.Option("--results", metavar="DIR", help="Folder of the run records.")]

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from cpbench.cli.options import Json, Quiet, Results, comma_separated
+from cpbench.cli.options import RUN, Json, Quiet, Results, comma_separated
 from cpbench.files import RESULTS
 
 if TYPE_CHECKING:
@@ -37,8 +37,7 @@ MEANINGS = {"model": "instructed: the model's own way of obeying; an item need n
 
 
 def command(
-    reference: Annotated[str, typer.Argument(
-        metavar="RUN", help="A run's folder, or part of its path (streaming/climber-pilot): the newest that fits.")],
+    reference: Annotated[str, typer.Argument(metavar="RUN", help=RUN)],
     users: Annotated[list[str] | None, typer.Option(
         "--user", metavar="ID", help="Original user id; may be repeated.")] = None,
     users_from: Annotated[Path | None, typer.Option(

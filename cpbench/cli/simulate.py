@@ -4,7 +4,7 @@ from typing import Annotated, Any
 
 import typer
 
-from cpbench.cli.options import Json, Quiet, Results
+from cpbench.cli.options import RUN, Json, Quiet, Results
 from cpbench.files import RESULTS
 
 EPILOG = """Examples:
@@ -21,8 +21,7 @@ COLUMNS = {"like_rate": ("like rate", "{:.4f}"), "listening_minutes": ("minutes 
 
 def command(
     references: Annotated[list[str], typer.Option(
-        "--policy", metavar="RUN", help="A run's folder, or part of its path (streaming/sasrec): the newest that fits; "
-        "may be repeated. The others are compared with the first.")],
+        "--policy", metavar="RUN", help=f"{RUN} May be repeated: the others are compared with the first.")],
     days: Annotated[int, typer.Option("--days", metavar="N", min=1, max=3650, help="How long.")] = 14,
     users: Annotated[int | None, typer.Option(
         "--users", metavar="N", min=1, help="How many users, drawn from the dataset's (default: all).")] = None,

@@ -1,11 +1,10 @@
 """`cpbench verify`: does what is recorded follow from what lies beside the records?"""
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from cpbench.cli.options import Json, Quiet, Results
+from cpbench.cli.options import RUN, Json, Quiet, Results
 from cpbench.files import RESULTS
 
 EPILOG = """Examples:
@@ -18,7 +17,7 @@ EPILOG = """Examples:
 
 
 def command(
-    run: Annotated[Path | None, typer.Argument(metavar="[RUN]", help="A run's folder; without it, all runs.")] = None,
+    run: Annotated[str | None, typer.Argument(metavar="[RUN]", help=f"{RUN} Without it, all runs.")] = None,
     results: Results = RESULTS,
     as_json: Json = False,
     quiet: Quiet = False,
@@ -37,11 +36,12 @@ def command(
 
     from cpbench.cli.console import Output
     from cpbench.report.collect import no_record
-    from cpbench.report.record import named_run, run_folders
+    from cpbench.report.named import find_run
+    from cpbench.report.record import run_folders
     from cpbench.report.verify import verify
 
     output = Output(as_json, quiet)
-    folders = [named_run(run)] if run is not None else run_folders(results)
+    folders = [find_run(run, results)] if run is not None else run_folders(results)
     if not folders:
         raise no_record(results)
     verdicts = [verify(folder) for folder in folders]

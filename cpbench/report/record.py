@@ -151,14 +151,6 @@ def impossible(record: RunRecord) -> list[str]:
             if value is not None and (value < 0 or (value > 1 and not name.startswith(UNBOUNDED)))]
 
 
-def named_run(path: Path) -> Path:
-    """The folder of a run that `path` is, or whose record.json it is. Raises UsageError when it is neither."""
-    folder = path.parent if path.name == FILE_NAME else path
-    if not (folder / FILE_NAME).is_file():
-        raise UsageError(f"{path} is not the folder of a run: it holds no {FILE_NAME}")
-    return folder
-
-
 def run_folders(results: Path) -> list[Path]:
     """Every recorded run below `results`, readable or not, sorted; not what a killed process left half-made."""
     found = (path.parent for path in results.glob(f"*/*/*/*/{FILE_NAME}"))

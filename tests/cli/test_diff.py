@@ -36,6 +36,13 @@ def test_a_record_stands_for_its_folder(tmp_path, runs):
     assert cpbench(tmp_path, "diff", first / "record.json", second).stdout == cpbench(tmp_path, "diff", *runs).stdout
 
 
+def test_words_of_the_path_name_a_run(tmp_path, runs):
+    by_words = cpbench(tmp_path, "diff", "tiny/sasrec", "hstu", "--results", runs[0].parents[3])
+    assert by_words.returncode == 0 and by_words.stdout == cpbench(tmp_path, "diff", *runs).stdout
+    assert "did you mean 'tiny/hstu'" in refused(
+        cpbench(tmp_path, "diff", "tiny/sasrec", "tiny/hstv", "--results", runs[0].parents[3]), 2)
+
+
 def test_what_does_not_compare_is_warned_of(tmp_path, runs):
     other = kept(tmp_path / "other", honest(NEW, dataset_fingerprint="bbbb"), NEW).folder
     done = cpbench(tmp_path, "diff", runs[0], other)
@@ -47,8 +54,10 @@ def test_what_does_not_compare_is_warned_of(tmp_path, runs):
 def test_bad_usage_is_one_sentence_and_status_2(tmp_path, runs):
     first, second = runs
     assert "is given twice: name two runs" in refused(cpbench(tmp_path, "diff", first, first / ".." / first.name), 2)
-    assert "nowhere is not the folder of a run: it holds no record.json" in refused(
-        cpbench(tmp_path, "diff", first, "nowhere"), 2)
+    assert "no run record in results, which does not exist" in refused(cpbench(tmp_path, "diff", first, "nowhere"), 2)
+    (tmp_path / "empty").mkdir()
+    assert "empty is not the folder of a run: it holds no record.json" in refused(
+        cpbench(tmp_path, "diff", first, "empty"), 2)
     (second / "record.json").write_text("{")
     assert "record.json is damaged" in refused(cpbench(tmp_path, "diff", first, second), 2)
     (second / "record.json").write_text('{"schema_version": 1}')

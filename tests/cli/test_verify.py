@@ -27,4 +27,4 @@ def test_nothing_to_look_at_is_bad_usage(tmp_path):
     (tmp_path / "file").write_text("")
     assert "file is no folder: give that of the" in refused(cpbench(tmp_path, "verify", "--results", "file"), 2)
     assert "file is not the folder of a run" in refused(cpbench(tmp_path, "verify", "file"), 2)
-    assert "is not the folder of a run" in refused(cpbench(tmp_path, "verify", "nowhere"), 2)
+    assert "no run record in results" in refused(cpbench(tmp_path, "verify", "nowhere"), 2)
