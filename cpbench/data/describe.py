@@ -16,17 +16,17 @@ MOST = 0.95
 def describe(dataset: Dataset) -> dict[str, Any]:
     """Everything `cpbench inspect` says, ready for JSON."""
     lengths = np.diff(dataset.offsets)
-    pairs = dataset.user_of_interaction() * dataset.n_items + dataset.items
+    distinct = len(np.unique(dataset.user_of_interaction() * dataset.n_items + dataset.items))
     return {
         "name": dataset.name,
         "users": dataset.n_users,
         "items": dataset.n_items,
         "interactions": dataset.n_interactions,
-        "density": dataset.n_interactions / (dataset.n_users * dataset.n_items),
+        "density": distinct / (dataset.n_users * dataset.n_items),
         "lengths": {"min": int(lengths.min()), "median": float(np.median(lengths)), "mean": float(lengths.mean()),
                     "max": int(lengths.max())},
         "users_with_one_interaction": int((lengths == 1).sum()),
-        "repeat_share": 1 - len(np.unique(pairs)) / len(pairs),
+        "repeat_share": 1 - distinct / dataset.n_interactions,
         "first": _iso(int(dataset.times.min())),
         "last": _iso(int(dataset.times.max())),
         "granularity": granularity(dataset.times),
