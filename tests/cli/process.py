@@ -47,12 +47,12 @@ def own_process(home: Path, *arguments: str | Path, **extra: str) -> subprocess.
                           cwd=home, capture_output=True, text=True, timeout=TIMEOUT)
 
 
-def on_a_terminal(home: Path, columns: int, *arguments: str | Path) -> list[str]:
-    """The lines that a terminal of so many columns shows of standard output."""
+def on_a_terminal(home: Path, columns: int, *arguments: str | Path, of: str = "stdout") -> list[str]:
+    """The lines that a terminal of so many columns shows of one stream, the other being lost."""
     watched, ours = pty.openpty()
-    process = subprocess.Popen([sys.executable, "-m", "cpbench", *map(str, arguments)], cwd=home, stdout=ours,
-                               stderr=subprocess.DEVNULL,
-                               env=environment(home, TERM="xterm", NO_COLOR="1", COLUMNS=str(columns)))
+    streams = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL, of: ours}
+    process = subprocess.Popen([sys.executable, "-m", "cpbench", *map(str, arguments)], cwd=home,
+                               env=environment(home, TERM="xterm", NO_COLOR="1", COLUMNS=str(columns)), **streams)
     os.close(ours)
     seen = b""
     while True:
@@ -63,7 +63,7 @@ def on_a_terminal(home: Path, columns: int, *arguments: str | Path) -> list[str]
         if not part:
             break
         seen += part
-    assert process.wait(timeout=TIMEOUT) == 0
+    assert process.wait(timeout=TIMEOUT) == 0, seen
     os.close(watched)
     return re.sub(r"\x1b\[[0-9;]*m", "", seen.decode()).splitlines()
 

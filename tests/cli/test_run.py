@@ -1,17 +1,14 @@
 import json
-import os
-import pty
 import re
 import signal
 import subprocess
-import sys
 import time
 from pathlib import Path
 
 import polars as pl
 import pytest
 
-from tests.cli.process import cpbench, environment, own_process, read_until, start
+from tests.cli.process import cpbench, on_a_terminal, own_process, read_until, start
 from tests.experiments.tiny import place, tiny
 
 LONG = ("run", "--model", "sasrec", "--dataset", "tiny", "--set", "epochs=60", "--set", "patience=60",
@@ -230,22 +227,8 @@ def test_a_full_disk_is_one_sentence_and_leaves_nothing_half_written(home, tmp_p
 
 
 def test_a_terminal_sees_a_live_line(home, tmp_path):
-    watched, ours = pty.openpty()
-    arguments = ["run", "--model", "sasrec", "--dataset", "tiny", "--set", "epochs=8", "--results", str(tmp_path)]
-    process = subprocess.Popen([sys.executable, "-m", "cpbench", *arguments], cwd=home, stdout=subprocess.DEVNULL,
-                               stderr=ours, env=environment(home, TERM="xterm"))
-    os.close(ours)
-    seen = b""
-    while True:
-        try:
-            part = os.read(watched, 65536)
-        except OSError:  # Linux: the other end is closed
-            break
-        if not part:
-            break
-        seen += part
-    assert process.wait(timeout=60) == 0, seen
-    text = seen.decode(errors="replace")
+    text = "\n".join(on_a_terminal(home, 200, "run", "--model", "sasrec", "--dataset", "tiny", "--set", "epochs=8",
+                                   "--results", tmp_path, of="stderr"))
     assert "[1/1] sasrec on tiny" in text and re.search(r"epoch \d/8, at most 0:0\d left, loss \d", text)
 
 
