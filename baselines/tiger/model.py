@@ -69,6 +69,9 @@ class TIGERConfig(ModelConfig):
     levels: int = Field(3, ge=1)
     codes: int = Field(256, ge=2)
     """In each codebook."""
+    share_out: bool = False
+    """Items with the same codes get different last ones, the nearest that are free, in the place of the paper's one
+    code more. Not in the paper."""
     least_usage: float = Field(0.5, ge=0, le=1)
     """A codebook of which a smaller share is used has collapsed: an error."""
     rq_epochs: int = Field(2000, ge=1)
@@ -130,7 +133,7 @@ class TIGER(NeuralRecommender):
         seed = int(torch.randint(2**31 - 1024, ()))
         return Tokeniser.fit(dataset, fields=config.fields, embedding=config.embedding, width=config.embedding_width,
                              quantiser=config.quantiser, codes=config.codes, levels=config.levels,
-                             least_usage=config.least_usage, epochs=config.rq_epochs,
+                             share_out=config.share_out, least_usage=config.least_usage, epochs=config.rq_epochs,
                              learning_rate=config.rq_learning_rate, seed=seed, device=self.device)
 
     def _take(self, codes: Tensor) -> None:

@@ -3,8 +3,9 @@
 import numpy as np
 
 
-def rk_means(vectors: np.ndarray, codes: int, levels: int, seed: int) -> tuple[np.ndarray, list[int]]:
-    """Codes int64 [N, levels] of vectors float32 [N, W], and of every level how many codes could have been used.
+def rk_means(vectors: np.ndarray, codes: int, levels: int, seed: int) -> tuple[np.ndarray, list[int], np.ndarray]:
+    """Codes int64 [N, levels] of vectors float32 [N, W]; of every level how many codes could have been used; how far
+    each item is from each code of the last level [N, codes].
 
     A level has at most as many clusters as there are distinct residuals.
     """
@@ -18,6 +19,7 @@ def rk_means(vectors: np.ndarray, codes: int, levels: int, seed: int) -> tuple[n
         clusters = min(codes, distinct)
         means = KMeans(clusters, n_init=1, random_state=seed + level).fit(residual)
         found[:, level] = means.labels_
+        distances = means.transform(residual)
         residual = residual - means.cluster_centers_[means.labels_]
         possible.append(clusters)
-    return found, possible
+    return found, possible, distances

@@ -72,8 +72,9 @@ class RQVAE(nn.Module):
 
 
 def rq_vae(vectors: np.ndarray, codes: int, levels: int, seed: int, epochs: int, learning_rate: float,
-           device: torch.device) -> tuple[np.ndarray, list[int]]:
-    """Codes int64 [N, levels] of vectors float32 [N, W], and of every level how many codes could have been used.
+           device: torch.device) -> tuple[np.ndarray, list[int], np.ndarray]:
+    """Codes int64 [N, levels] of vectors float32 [N, W]; of every level how many codes could have been used; how far
+    each item is from each code of the last level [N, codes].
 
     Trained by Adagrad, as in the paper. Deterministic given `seed`, on one device.
     """
@@ -97,9 +98,10 @@ def rq_vae(vectors: np.ndarray, codes: int, levels: int, seed: int, epochs: int,
             if epoch < epochs // 2:  # later, a code that was moved could not settle any more
                 model.revive(used, residuals)
         with torch.no_grad():
-            final = model.quantise(model.encoder(x))[0].cpu().numpy()
+            final, left, _ = model.quantise(model.encoder(x))
+            distances = torch.cdist(left[:, -1], model.codebooks[-1])
     distinct = len(np.unique(vectors.round(6), axis=0))
-    return final, [min(codes, distinct)] * levels
+    return final.cpu().numpy(), [min(codes, distinct)] * levels, distances.cpu().numpy()
 
 
 def _layers(widths: list[int]) -> nn.Sequential:

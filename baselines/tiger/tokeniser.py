@@ -1,7 +1,8 @@
 """Semantic ids: each item as a short tuple of codes, how healthy they are, and the artefact in which they are stored.
 
-text -> embedding -> residual quantisation (three codes) -> one more code that tells apart the items that share them
-(TIGER, section 3.1: 0, 1, 2, ... within the group).
+text -> embedding -> residual quantisation (three codes) -> items that share their codes told apart, by one more code
+(TIGER, section 3.1: 0, 1, 2, ... within the group) or by the last one, shared out (as LC-Rec, Zheng et al., ICDE 2024,
+https://arxiv.org/abs/2311.09049, whose optimal transport this solves exactly).
 """
 
 import json
@@ -84,17 +85,19 @@ class Tokeniser:
 
     @classmethod
     def fit(cls, dataset: Dataset, *, fields: Sequence[str], embedding: str, width: int, quantiser: str, codes: int,
-            levels: int, least_usage: float, epochs: int, learning_rate: float, seed: int,
+            levels: int, share_out: bool, least_usage: float, epochs: int, learning_rate: float, seed: int,
             device: torch.device) -> "Tokeniser":
         """Learn the codes of the items of `dataset`. UsageError: no text, no such model, a collapsed codebook."""
         fields = text_fields(dataset, fields)
         texts = sentences(dataset, fields)
         vectors = embed(texts, embedding, width, seed)
-        found, possible = (rk_means(vectors, codes, levels, seed) if quantiser == "rk-means" else
-                           rq_vae(vectors, codes, levels, seed, epochs, learning_rate, device))
+        found, possible, distances = (rk_means(vectors, codes, levels, seed) if quantiser == "rk-means" else
+                                      rq_vae(vectors, codes, levels, seed, epochs, learning_rate, device))
         health = Health.of(found, possible, texts.count(""))
         health.require(least_usage)
         source = f"'{template(fields)}' by {embedding} and {quantiser}"
+        if share_out:
+            found, source = shared_out(found, distances), f"{source}, the last codes shared out"
         return cls(torch.from_numpy(tell_apart(found)), dataset.name, dataset.fingerprint, source, health)
 
     def write(self, folder: Path) -> None:
@@ -120,6 +123,21 @@ class Tokeniser:
         if self.fingerprint != dataset.fingerprint:
             raise UsageError(f"this tokeniser was made for {self.dataset} ({self.fingerprint}), not for "
                              f"{dataset.name} ({dataset.fingerprint}): fit one for these data")
+
+
+def shared_out(codes: np.ndarray, distances: np.ndarray) -> np.ndarray:
+    """Codes [N, T] with last codes of which no two are alike among the items that share the others, at the least sum of
+    squared `distances` [N, codes] of items to last codes. In a group of more items than codes some keep what they have.
+    """
+    from scipy.optimize import linear_sum_assignment
+
+    found = codes.copy()
+    group = np.unique(codes[:, :-1], axis=0, return_inverse=True)[1].ravel()
+    order = np.argsort(group, kind="stable")
+    for items in np.split(order, np.flatnonzero(np.diff(group[order])) + 1):
+        chosen, last = linear_sum_assignment(distances[items] ** 2)
+        found[items[chosen], -1] = last
+    return found
 
 
 def tell_apart(codes: np.ndarray) -> np.ndarray:

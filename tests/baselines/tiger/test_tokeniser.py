@@ -2,6 +2,7 @@ import builtins
 import gzip
 import json
 from dataclasses import replace
+from itertools import permutations
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,9 @@ from cpbench.baselines.tiger.published import read_index
 from cpbench.baselines.tiger.rk_means import rk_means
 from cpbench.baselines.tiger.rq_vae import RQVAE, rq_vae
 from cpbench.baselines.tiger.text import sentences, template, text_fields
-from cpbench.baselines.tiger.tokeniser import Health, Tokeniser, tell_apart
+from cpbench.baselines.tiger.tokeniser import Health, Tokeniser, shared_out, tell_apart
+from hypothesis import given
+from hypothesis import strategies as st
 
 from cpbench.data.dataset import Dataset
 from cpbench.errors import UsageError
@@ -22,7 +25,8 @@ from tests.random_data import ragged
 
 SETTINGS: dict[str, Any] = {
     "fields": [], "embedding": "tf-idf", "width": 16, "quantiser": "rk-means", "codes": 4, "levels": 2,
-    "least_usage": 0.5, "epochs": 5, "learning_rate": 0.4, "seed": 1, "device": torch.device("cpu")}
+    "share_out": False, "least_usage": 0.5, "epochs": 5, "learning_rate": 0.4, "seed": 1,
+    "device": torch.device("cpu")}
 
 
 def products(**columns: Any) -> Dataset:
@@ -75,6 +79,33 @@ def test_collisions_are_numbered_within_their_group() -> None:
     assert tell_apart(distinct) is distinct
 
 
+@given(st.integers(1, 5), st.integers(1, 5), st.integers(0, 99))
+def test_last_codes_are_shared_out_at_the_least_distance(items: int, possible: int, seed: int) -> None:
+    generator = np.random.default_rng(seed)
+    distances = generator.random((2 * items, possible))
+    codes = np.column_stack([np.repeat([7, 3], items), distances.argmin(1)])
+    found = shared_out(codes, distances)
+    assert np.array_equal(found[:, 0], codes[:, 0])
+    for rows in (range(items), range(items, 2 * items)):
+        last = found[rows, -1]
+        if items <= possible:
+            least = min(sum(distances[row, code] ** 2 for row, code in zip(rows, chosen, strict=True))
+                        for chosen in permutations(range(possible), items))
+            assert len(set(last)) == items
+            assert (distances[rows, last] ** 2).sum() == pytest.approx(least)
+        else:
+            assert len(set(last)) == possible  # the others keep the nearest, and get one more code
+    assert len(np.unique(tell_apart(found), axis=0)) == 2 * items
+
+
+def test_a_tokeniser_that_shares_out_needs_no_code_more() -> None:
+    for quantiser in ("rk-means", "rq-vae"):
+        same = products(title=["one"] * 4)
+        fitted = Tokeniser.fit(same, **{**SETTINGS, "quantiser": quantiser, "share_out": True})
+        assert "the last codes shared out" in fitted.line and len(torch.unique(fitted.codes, dim=0)) == 4
+    assert fitted.codes.shape == (4, 2)
+
+
 def test_health_in_figures() -> None:
     health = Health.of(np.array([[0, 5], [0, 5], [1, 2], [3, 3]]), [4, 6])
     assert health.used == [3, 3] and health.collisions == 0.5 and health.largest_group == 2
@@ -90,8 +121,9 @@ def test_residual_k_means_explains_more_with_every_level() -> None:
     vectors = np.random.default_rng(0).normal(size=(200, 6)).astype(np.float32)
     left = []
     for levels in (1, 2, 3):
-        codes, possible = rk_means(vectors, 8, levels, seed=1)
+        codes, possible, distances = rk_means(vectors, 8, levels, seed=1)
         assert codes.shape == (200, levels) and possible == [8] * levels
+        assert np.array_equal(distances.argmin(1), codes[:, -1])
         group = np.unique(codes, axis=0, return_inverse=True)[1].ravel()
         means = np.stack([np.bincount(group, column) / np.bincount(group) for column in vectors.T], 1)
         left.append(float(((vectors - means[group]) ** 2).sum()))
@@ -124,7 +156,8 @@ def test_rq_vae_quantises_as_the_paper_says() -> None:
 
 def test_rq_vae_starts_from_k_means_and_revives_dead_codes() -> None:
     vectors = np.random.default_rng(0).normal(size=(300, 10)).astype(np.float32)
-    codes, possible = rq_vae(vectors, 16, 2, 1, 10, 0.1, torch.device("cpu"))
+    codes, possible, distances = rq_vae(vectors, 16, 2, 1, 10, 0.1, torch.device("cpu"))
+    assert np.array_equal(distances.argmin(1), codes[:, -1])
     health = Health.of(codes, possible)
     assert min(health.used) >= 12
     assert np.array_equal(codes, rq_vae(vectors, 16, 2, 1, 10, 0.1, torch.device("cpu"))[0])
