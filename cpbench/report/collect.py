@@ -8,7 +8,7 @@ from cpbench.data import catalogue
 from cpbench.errors import CpbenchError, UsageError, unknown
 from cpbench.files import RESULTS
 from cpbench.report.evidence import Run
-from cpbench.report.record import ORACLE, impossible, load_record, run_folders
+from cpbench.report.record import FILE_NAME, ORACLE, impossible, load_record, run_folders
 
 
 def collect(results: Path, datasets: Sequence[str] = ()) -> tuple[list[Run], list[str]]:
@@ -45,8 +45,19 @@ def no_record(results: Path, reason: str = "") -> UsageError:
         return UsageError(f"{results} is no folder: give that of the run records")
     missing = "" if results.exists() else ", which does not exist"
     where = "" if results == RESULTS else f" --results {shlex.quote(str(results))}"
+    near = None if reason else _near(results)
+    other = f", or give --results {shlex.quote(str(near))}, where there are some" if near else ""
     return UsageError(f"no run record in {results}{missing}{reason}; make one with "
-                      f"`cpbench run --model popularity,sasrec,climber-pilot{where}`")
+                      f"`cpbench run --model popularity,sasrec,climber-pilot{where}`{other}")
+
+
+def _near(results: Path) -> Path | None:
+    """A folder of results of which `results` is a part, or which lies in it."""
+    for depth in (0, 1, 2, 3, 5):
+        for path in results.absolute().glob("*/" * depth + FILE_NAME):
+            if len(path.parents) > 4 and path.parent in run_folders(near := path.parents[4]):
+                return near.relative_to(Path.cwd()) if near.is_relative_to(Path.cwd()) else near
+    return None
 
 
 def only(runs: Sequence[Run], models: Sequence[str], recipes_only: bool = False) -> list[Run]:

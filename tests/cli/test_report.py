@@ -38,6 +38,8 @@ def test_every_format(tmp_path, results):
     (("--json", "--format", "csv"), "--json and --format csv contradict each other"),
     (("--results", "nowhere"), "no run record in nowhere, which does not exist; make one with "
      "`cpbench run --model popularity,sasrec,climber-pilot --results nowhere`"),
+    (("--results", "results/tiny"), "--results results/tiny`, or give --results results, where there are some"),
+    (("--results", "."), "--results .`, or give --results results, where there are some"),
     (("--results", "results/tiny/file"), "results/tiny/file is no folder: give that of the run records"),
     (("--dataset", ""), "--dataset '' names nothing: give a name, or leave --dataset out"),
     (("--model", ","), "--model ',' names nothing"),
