@@ -3,6 +3,8 @@
 user-item matrix -> users in common c_ij -> c_ij / (sqrt(c_i c_j) + shrink) -> sum over the items of the history.
 """
 
+from itertools import pairwise
+
 import numpy as np
 from pydantic import Field
 from scipy import sparse
@@ -31,12 +33,13 @@ class ItemKNN(ItemToItem):
     config: ItemKNNConfig
 
     def learn(self, split: Split) -> sparse.csr_array:
-        common = co_occurrence(split).astype(np.float64)
-        users = common.diagonal()
-        similar = common.tocoo()
-        norm = np.sqrt(users[similar.row] * users[similar.col]) + self.config.shrink
-        similar.data = np.where(similar.row == similar.col, 0.0, similar.data / norm)
-        weights = similar.tocsr()
+        common = co_occurrence(split)
+        users = common.diagonal().astype(np.float64)
+        weights = sparse.csr_array((common.data.astype(np.float64), common.indices, common.indptr), shape=common.shape)
+        # in place, a row at a time: there may be a pair for every two items
+        for item, (first, last) in enumerate(pairwise(weights.indptr)):
+            weights.data[first:last] /= np.sqrt(users[item] * users[weights.indices[first:last]]) + self.config.shrink
+        weights.setdiag(0.0)
         weights.eliminate_zeros()
         return nearest(weights, self.config.neighbours) if self.config.neighbours else weights
 
