@@ -16,14 +16,14 @@ from statistics import median
 
 import torch
 from cpbench.baselines.tiger.beam import beam_search
-from cpbench.baselines.tiger.tokeniser import tell_apart
+from cpbench.baselines.tiger.tokeniser import shared_out, tell_apart
 from cpbench.baselines.tiger.transformer import Memory, Size, Transformer
 from cpbench.baselines.tiger.trie import Trie
 from torch import Tensor
 
 N_ITEMS, CODES, LENGTH = 12_101, 256, 20  # Amazon Beauty; full histories
 FEW = 2  # users of the slowest way
-SIZES = {"tuned": Size(64, 4, 16, 256, 4, 0.0), "paper": Size(128, 6, 64, 1024, 4, 0.0)}
+SIZES = {"tuned": Size(128, 4, 32, 512, 2, 0.0), "paper": Size(128, 6, 64, 1024, 4, 0.0)}
 
 
 def prefixes(codes: Tensor) -> dict[tuple[int, ...], list[int]]:
@@ -94,8 +94,10 @@ def main() -> None:
     torch.set_num_threads(options.threads)
     torch.manual_seed(1)
     # as uneven as real codes: squared uniform numbers
-    codes = torch.from_numpy(tell_apart(((torch.rand(N_ITEMS, 3) ** 2) * CODES).long().numpy()))
+    drawn = ((torch.rand(N_ITEMS, 3) ** 2) * CODES).long().numpy()
     for name, size in SIZES.items():
+        told_apart = tell_apart(drawn) if name == "paper" else shared_out(drawn, torch.rand(N_ITEMS, CODES).numpy())
+        codes = torch.from_numpy(told_apart)
         network = Transformer(size)
         network.set_vocabulary((codes.max(0).values + 1).tolist())
         network.eval()

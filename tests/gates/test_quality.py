@@ -8,6 +8,7 @@ import pytest
 from tests.gates.conftest import MIRROR, Trained
 
 REFERENCE = MIRROR.parent / "reference"
+SENTENCES = "all-MiniLM-L6-v2"
 
 RECBOARD = {"width": 64, "batch_size": 512, "learning_rate": "5e-4", "weight_decay": "1e-8", "dropout": 0.4,
             "attention_dropout": 0.4, "epochs": 300, "patience": 8, "validate_every": 5}
@@ -84,6 +85,17 @@ def test_tiger_on_beauty_with_offline_text(trained: Trained) -> None:
     record = trained("tiger", "amazon-beauty")
     assert record["notes"]["beam"] == 50
     assert record["metrics"]["test"]["HR@10"] >= 0.058
+
+
+@pytest.mark.gate
+def test_tiger_on_beauty_with_sentence_embeddings(trained: Trained) -> None:
+    library = pytest.importorskip("sentence_transformers", reason="no sentence-transformers: pip install cpbench[text]")
+    try:
+        library.SentenceTransformer(SENTENCES, local_files_only=True)
+    except OSError:
+        pytest.skip(f"no {SENTENCES} on this machine")
+    record = trained("tiger", "amazon-beauty", "--set", f"embedding=sentence-transformers:{SENTENCES}")
+    assert record["metrics"]["test"]["HR@10"] >= 0.064
 
 
 @pytest.mark.gate
