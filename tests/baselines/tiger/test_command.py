@@ -17,7 +17,8 @@ def test_a_run_says_how_its_semantic_ids_are_and_that_it_is_ranked_by_its_beam(t
     run = ("run", "--model", "tiger", "--results", results, *SETTINGS)
     done = cpbench(tmp_path, *run, "--dataset", "tiny", "--json")
     assert done.returncode == 0, done.stderr
-    assert "semantic ids from '{title}. genre: {genre}.' by tf-idf and rk-means: codes used 4 of 4" in done.stderr
+    assert ("semantic ids from '{title}. genre: {genre}.' by tf-idf and rk-means, the last codes shared out: "
+            "codes used 4 of 4") in done.stderr
     made = json.loads(done.stdout)["runs"][0]
     assert made["record"]["notes"]["beam"] == 20 and made["record"]["information"] == ["categories", "text"]
     assert "HR@20" in made["record"]["metrics"]["test"] and "HR@50" not in made["record"]["metrics"]["test"]
