@@ -1,8 +1,8 @@
 """Semantic ids: each item as a short tuple of codes, how healthy they are, and the artefact in which they are stored.
 
 text -> embedding -> residual quantisation (three codes) -> items that share their codes told apart, by one more code
-(TIGER, section 3.1: 0, 1, 2, ... within the group) or by the last one, shared out (the idea is LC-Rec's, Zheng et al., ICDE 2024,
-https://arxiv.org/abs/2311.09049, by optimal transport there, an assignment problem here).
+(TIGER, section 3.1: 0, 1, 2, ... within the group) or by the last one, shared out: the idea is LC-Rec's (Zheng et al.,
+ICDE 2024, https://arxiv.org/abs/2311.09049), by optimal transport there, as an assignment problem here.
 """
 
 import json
