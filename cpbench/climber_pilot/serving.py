@@ -79,12 +79,15 @@ def union(ids: Tensor, scores: Tensor, k: int) -> Tensor:
 
 
 def filled(merged: Tensor, general: Tensor) -> Tensor:
-    """`merged` int64 [B, k]; its empty places (-1: a new user has no instructions) go to the `general` list [B, k]."""
+    """`merged` int64 [B, k]; its empty places (-1: a new user has no instructions) go to the `general` list [B, k].
+
+    Places that neither fills hold -1.
+    """
     rows = merged.tolist()
     for row in (merged < 0).any(1).nonzero()[:, 0].tolist():
         kept = [item for item in rows[row] if item >= 0]
-        rest = [item for item in general[row].tolist() if item not in kept]
-        rows[row] = (kept + rest)[:merged.shape[1]]
+        rest = [item for item in general[row].tolist() if item >= 0 and item not in kept]
+        rows[row] = (kept + rest + [-1] * merged.shape[1])[:merged.shape[1]]
     return torch.tensor(rows)
 
 

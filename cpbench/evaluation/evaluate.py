@@ -14,7 +14,7 @@ from cpbench.evaluation import conditional
 from cpbench.evaluation.conditional import Given
 from cpbench.evaluation.metrics import accuracy, by_activity, by_popularity, horizon, list_metrics
 from cpbench.evaluation.ranking import ranks_in, ranks_of
-from cpbench.models.base import Histories, Recommender
+from cpbench.models.base import Histories, Recommender, best
 
 BLOCK_BYTES = 32 << 20  # of scores held at once; larger blocks are not faster
 LIST_LENGTH = 10  # of the lists behind coverage, novelty, gini and diversity
@@ -134,12 +134,7 @@ def _rank(model: Recommender, histories: Histories, targets: torch.Tensor, exclu
                            f"expected {(len(histories), model.facts.n_items)}")
     ranks = torch.stack([ranks_of(scores, step, excluded) for step in targets.T], 1)
 
-    def top() -> tuple[torch.Tensor, torch.Tensor]:
-        shown = scores if excluded is None else scores.masked_fill(excluded, -torch.inf)
-        values, ids = shown.topk(k, dim=1)
-        return ids, values
-
-    return ranks, top
+    return ranks, lambda: best(scores, k, excluded)
 
 
 def _generate(model: Recommender, histories: Histories, targets: torch.Tensor, excluded: torch.Tensor | None,

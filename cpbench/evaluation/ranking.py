@@ -23,16 +23,17 @@ def ranks_of(scores: Tensor, targets: Tensor, excluded: Tensor | None = None) ->
 
 
 def ranks_in(lists: Tensor, scores: Tensor, targets: Tensor) -> Tensor:
-    """The place of each target in its list, from 1, float64 [B]: infinity (a miss) where it is not there.
+    """The rank of each target in its list, ``1 + #better + #equal / 2``, float64 [B]: infinity where it is not there.
 
-    For models that generate: lists int64 [B, K], best first; scores [B, K], -inf marks what may not be shown; targets
-    int64 [B]. Raises CpbenchError on NaN.
+    For models that generate: lists int64 [B, K] of distinct items; scores [B, K], -inf marks what may not be shown;
+    targets int64 [B]. What is equal beyond the end of the list is unknown, and not counted. Raises CpbenchError on NaN.
     """
     if torch.isnan(scores).any():
         raise CpbenchError("the model gave NaN scores; a NaN is an error, not a rank: lower the learning rate")
     found = (lists == targets[:, None]) & ~torch.isneginf(scores)
-    place = torch.arange(1, lists.shape[1] + 1, dtype=torch.float64)
-    return torch.where(found, place, torch.inf).amin(1)
+    answer = torch.where(found, scores, -torch.inf).amax(1, keepdim=True)
+    better, equal = _count(scores > answer), _count(scores == answer)
+    return torch.where(found.any(1), 1.0 + better + (equal - 1) / 2.0, torch.inf)
 
 
 def _ranks_of_rows(scores: Tensor, target: Tensor, excluded: Tensor | None) -> Tensor:

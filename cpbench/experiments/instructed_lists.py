@@ -12,7 +12,7 @@ from cpbench.climber_pilot.instructed import InstructedPilot
 from cpbench.climber_pilot.serving import filled, instructions, recommend_given, union
 from cpbench.data.protocol import Events, Split
 from cpbench.evaluation.metrics import accuracy, by_activity, diversity
-from cpbench.models.base import Histories
+from cpbench.models.base import Histories, best
 
 LENGTH = 50
 BLOCK = 128
@@ -20,7 +20,10 @@ BLOCK = 128
 
 def evaluate_instructions(model: InstructedPilot, split: Split, events: Events, count: int
                           ) -> tuple[np.ndarray, dict[str, float]]:
-    """Ranks float64 [E] in lists of 50 (infinity: not in it) and metrics, with `count` instructions; 0 uses none."""
+    """Ranks float64 [E] in lists of 50 (infinity: not in it) and metrics, with `count` instructions; 0 uses none.
+
+    Diversity is a mean over the lists whose first ten places hold an item.
+    """
     lists = np.concatenate([_lists(model, split, events, first, count).numpy()
                             for first in range(0, len(events), BLOCK)])
     found = lists == split.dataset.items[events.target][:, None]
@@ -28,9 +31,10 @@ def evaluate_instructions(model: InstructedPilot, split: Split, events: Events, 
     activity = (split.train_end - split.dataset.offsets[:-1])[events.users]
     metrics = accuracy(ranks, beam=lists.shape[1]) | by_activity(ranks, activity)
     if not model.conditions.by_age:  # an item's age is no fixed property of it
-        spread = diversity(lists[:, :10], model.conditions.member.cpu().numpy())
-        metrics["diversity@10"] = float(spread.mean())
-        order = np.argsort(activity, kind="stable")
+        whole = np.flatnonzero((lists[:, :10] >= 0).all(1))
+        spread = diversity(lists[whole, :10], model.conditions.member.cpu().numpy())
+        metrics["diversity@10"] = float(spread.mean()) if len(whole) else float("nan")
+        order = np.argsort(activity[whole], kind="stable")
         for level, part in zip(("low", "middle", "high"), np.array_split(order, 3), strict=True):
             metrics[f"diversity@10/{level}"] = float(spread[part].mean()) if len(part) else float("nan")
     return ranks, metrics
@@ -43,9 +47,8 @@ def _lists(model: InstructedPilot, split: Split, events: Events, first: int, cou
     model.eval()
     with torch.inference_mode():
         scores = model.score(histories).cpu()
-    if excluded is not None:
-        scores = scores.masked_fill(excluded, -torch.inf)
-    plain = scores.topk(length, dim=1).indices
+    plain, values = best(scores, length, excluded)
+    plain[torch.isneginf(values)] = -1  # fewer may be shown
     if count == 0:
         return plain
     asked = instructions(model.conditions, histories, count)

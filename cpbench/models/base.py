@@ -206,8 +206,14 @@ def best(scores: Tensor, k: int, hidden: Tensor | None = None) -> tuple[Tensor, 
     """
     if hidden is not None:
         scores = scores.masked_fill(hidden.to(scores.device), -torch.inf)
-    order = torch.sort(scores, dim=1, descending=True, stable=True)
-    return order.indices[:, :k], order.values[:, :k]
+    top = scores.topk(min(k + 1, scores.shape[1]), dim=1)
+    ids = top.indices[:, :k].sort(dim=1).values  # topk leaves the order of equals open: smaller ids first,
+    values, order = scores.gather(1, ids).sort(dim=1, descending=True, stable=True)  # and a stable sort keeps them so
+    ids = ids.gather(1, order)
+    cut = (top.values[:, k:] == top.values[:, k - 1:k]).any(1)  # equals that topk chose from without a rule
+    if cut.any():
+        ids[cut] = torch.sort(scores[cut], dim=1, descending=True, stable=True).indices[:, :k]
+    return ids, values
 
 
 class NeuralRecommender(torch.nn.Module, Recommender):

@@ -8,12 +8,12 @@ from torch import Tensor, nn
 class Dropout(nn.Module):
     """Dropout whose mask costs one random byte an element (torch draws a float: a tenth of a small model's step).
 
-    The rate is rounded to 1/256 and the scale uses the rounded rate, so the expectation is exact.
+    The rate is rounded to 1/256, at most 255/256, and the scale uses the rounded rate, so the expectation is exact.
     """
 
     def __init__(self, rate: float) -> None:
         super().__init__()
-        self.dropped = round(rate * 256)
+        self.dropped = min(round(rate * 256), 255)
 
     def forward(self, x: Tensor) -> Tensor:
         if not self.training or self.dropped == 0:

@@ -32,6 +32,7 @@ def _csv_row(table: ComparisonTable, row: Row, metrics: Sequence[str], published
         **table.protocol.model_dump(),
         "fingerprint": table.fingerprint,
         **table.counts,
+        "table": table.recipes,
         "kind": "ceiling" if row is table.ceiling else "model",
         "model": row.model,
         "recipe": row.recipe,
@@ -50,6 +51,7 @@ def _csv_row(table: ComparisonTable, row: Row, metrics: Sequence[str], published
             line |= {f"{name} low": low, f"{name} high": high,
                      f"{name} less reference": difference.mean if difference else None,
                      f"{name} p": difference.p_value if difference else None,
+                     f"{name} p covers seeds": difference.covers_seeds if difference else None,
                      f"{name} effect": difference.effect if difference else None,
                      f"{name} bound": difference.bound if difference else None}
     for name in published:

@@ -120,7 +120,8 @@ class RunRecord(Frozen):
     @property
     def deterministic(self) -> bool:
         """Whether another seed would change nothing: of models that count; of another system, nobody knows."""
-        return self.cost.epochs == 0 and self.recipe != EXTERNAL
+        trained = self.cost.epochs or any(stage.epochs for stage in self.stages)
+        return not trained and self.recipe != EXTERNAL
 
     @property
     def overrides(self) -> dict[str, Any]:

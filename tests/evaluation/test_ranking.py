@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from cpbench.errors import CpbenchError
 from cpbench.evaluation.ranking import ranks_in, ranks_of
+from cpbench.models.base import best
 from tests.evaluation import reference
 
 INF = math.inf
@@ -89,3 +90,28 @@ def test_the_place_in_a_generated_list() -> None:
     assert ranks_in(lists, scores, torch.tensor([3, 2, 0, 1])).tolist() == [1, 3, INF, INF]
     with pytest.raises(CpbenchError, match="NaN"):
         ranks_in(lists, scores * math.nan, torch.tensor([3, 2, 0, 1]))
+
+
+def test_equals_in_a_generated_list_share_the_middle_rank() -> None:
+    lists, scores = torch.arange(4).expand(4, -1), torch.tensor([[5.0, 2.0, 2.0, 1.0]] * 3 + [[1.0] * 4])
+    assert ranks_in(lists, scores, torch.tensor([0, 1, 3, 0])).tolist() == [1, 2.5, 4, 2.5]
+
+
+@given(problems())
+def test_a_beam_as_wide_as_the_catalogue_ranks_as_scores_do(problem: tuple) -> None:  # type: ignore[type-arg]
+    rows, targets, excluded = problem
+    hidden = torch.zeros(len(rows), len(rows[0]), dtype=torch.bool)
+    for row, items in enumerate(excluded):
+        hidden[row, list(items)] = True
+    scores = torch.tensor(rows).nan_to_num(neginf=-2.0)  # in a list minus infinity marks what may not be shown
+    ids, values = best(scores, scores.shape[1], hidden)
+    assert torch.equal(ranks_in(ids, values, torch.tensor(targets)), ranks_of(scores, torch.tensor(targets), hidden))
+
+
+@given(problems(), st.integers(1, 12))
+def test_the_best_are_those_of_a_stable_sort(problem: tuple, k: int) -> None:  # type: ignore[type-arg]
+    scores = torch.tensor(problem[0])
+    k = min(k, scores.shape[1])
+    order = torch.sort(scores, dim=1, descending=True, stable=True)
+    ids, values = best(scores, k)
+    assert torch.equal(ids, order.indices[:, :k]) and torch.equal(values, order.values[:, :k])

@@ -5,6 +5,7 @@ import pytest
 
 from cpbench.data.protocol import Protocol, split
 from cpbench.errors import UsageError
+from cpbench.evaluation.evaluate import evaluate
 from cpbench.experiments.ablate import COUNTS, measure
 from cpbench.experiments.ablations import ABLATIONS, VARIANTS, cells
 from cpbench.experiments.instructed_lists import evaluate_instructions
@@ -113,3 +114,17 @@ def test_lists_without_instructions_are_the_plain_lists(tmp_path):
     assert metrics["HR@10"] == pytest.approx(np.mean(np.array(expected) <= 10))
     with_all, _ = evaluate_instructions(stored.model, part, part.test, 3)  # three genres: all of them
     assert np.isfinite(with_all).sum() >= np.isfinite(ranks).sum() - 5
+
+
+def test_lists_hold_nothing_that_was_seen(home, tmp_path):
+    place(home, tiny(length=26))  # around the circle: some targets were seen before
+    wanted = grid("instructions", {**SHORT, "sft.epochs": 1})
+    measure(ABLATIONS["instructions"], wanted, tmp_path, Notes(), device="cpu")
+    stored = load_run("tiny/leave-one-out,condition=genre", tmp_path)
+    part = split(stored.split.dataset, Protocol())
+    missed = np.isinf(evaluate(stored.model, part, part.test).ranks)
+    assert missed.any() and not missed.all()
+    for count in (0, 1, 3):
+        ranks, metrics = evaluate_instructions(stored.model, part, part.test, count)
+        assert np.isinf(ranks[missed]).all() and np.isfinite(ranks[~missed]).any()
+        assert 0 <= metrics["diversity@10"] <= 1

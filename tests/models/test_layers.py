@@ -22,6 +22,11 @@ def test_dropout_does_nothing_in_evaluation_or_at_rate_zero() -> None:
     assert Dropout(0.0).train()(x) is x
 
 
+def test_the_highest_rate_keeps_one_in_256() -> None:
+    y = Dropout(0.999).train()(torch.ones(100, 256))
+    assert y.isfinite().all() and set(y.unique().tolist()) <= {0.0, 256.0}
+
+
 def test_dropout_follows_the_seed() -> None:
     dropout, x = Dropout(0.5).train(), torch.ones(3, 11)
     torch.manual_seed(1)

@@ -78,6 +78,15 @@ def test_csv_has_one_line_a_model_with_every_metric():
     assert float(rows[0]["HR@10"]) == 0.065 and rows[1]["HR@10 std"] == ""
     assert rows[0]["published HR@10"] == "0.0605; 0.0668" and "RecBoard" in rows[0]["published source"]
     assert rows[0]["seeds"] == "1 2" and rows[0]["serving_lag"] == "0" and rows[0]["users"] == "40"
+    assert {row["table"] for row in rows} == {"tuned"}
+
+
+def test_csv_says_which_p_knows_users_only(tmp_path):
+    made = [*(kept(tmp_path, "sasrec", seed, 0.5) for seed in (1, 2)), kept(tmp_path, "hstu", 1, 0.4)]
+    found, _ = with_statistics(comparison_tables(made)[0], "sasrec")
+    rows = {row["model"]: row for row in csv.DictReader(io.StringIO(csv_text(found)))}
+    assert rows["hstu"]["HR@10 p"] and rows["hstu"]["HR@10 p covers seeds"] == "False"
+    assert rows["sasrec"]["HR@10 p"] == rows["sasrec"]["HR@10 p covers seeds"] == ""
 
 
 def test_csv_has_the_counts_of_every_dataset():

@@ -5,6 +5,7 @@ from cpbench.errors import UsageError
 from cpbench.report.caption import caption, protocol_text
 from cpbench.report.collect import collect
 from cpbench.report.grid import grid, title
+from cpbench.report.record import Stage
 from cpbench.report.tables import comparison_tables
 from cpbench.report.verify import verify
 from tests.report.records import record, runs, store
@@ -38,6 +39,14 @@ def test_a_model_that_counts_is_no_single_run():
     (mixed,), _ = comparison_tables(runs([*fixed[:1], record("sasrec")]))
     assert any(line.startswith("Single run of each model") and line.endswith(" change nothing in ease.")
                for line in caption(mixed))
+
+
+def test_a_model_that_was_trained_before_it_obeyed_a_condition_does_not_count():
+    stage = Stage(name="pre-training", metrics={}, fit_seconds=12.0, epochs=3)
+    cost = record().cost.model_copy(update={"epochs": 0})
+    made = [record("sasrec", stages=[stage]).model_copy(update={"cost": cost}), record("ease")]
+    (table,), _ = comparison_tables(runs(made))
+    assert not next(row for row in table.rows if row.model == "sasrec").deterministic
 
 
 def test_a_model_without_epochs_whose_seeds_differ_is_not_taken_to_count():
