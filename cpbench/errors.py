@@ -47,5 +47,6 @@ def unknown(kind: str, name: str, known: Iterable[str]) -> UsageError:
     """
     choices = sorted(known)
     near = closest(name, choices, 2)
+    listed = [repr(each) if "," in each or each != each.strip() else each for each in choices]
     hint = f"; did you mean {' or '.join(repr(n) for n in near)}?" if near else ";"
-    return UsageError(f"unknown {kind} {name!r}{hint} Known: {', '.join(choices) or 'none'}")
+    return UsageError(f"unknown {kind} {name!r}{hint} Known: {', '.join(listed) or 'none'}")

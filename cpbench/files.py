@@ -4,6 +4,7 @@ import glob
 import json
 import math
 import os
+import re
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -15,6 +16,8 @@ from cpbench.errors import CpbenchError
 
 RESULTS = Path("results")
 """The folder of the run records, where no other is named."""
+CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
+"""Characters that would steer a terminal instead of being shown; no argument, and so no record, has one."""
 RETIRED = ".old."  # within the name of the folder in which an old folder waits until the new one is in its place
 
 

@@ -29,6 +29,7 @@ from cpbench.cli import (
     verify,
 )
 from cpbench.errors import CpbenchError
+from cpbench.files import CONTROL
 
 app = typer.Typer(
     name="cpbench",
@@ -78,10 +79,20 @@ def fail(message: str, status: int) -> None:
     sys.exit(status)
 
 
+def _is_no_text(argument: str) -> bool:
+    try:
+        argument.encode()
+    except UnicodeEncodeError:  # bytes that the shell passed on
+        return True
+    return CONTROL.search(argument) is not None
+
+
 def main() -> None:
     """Run the command line. Exit status 0 done, 1 a failed run, 2 bad usage or input, 130 interrupted."""
     if isinstance(sys.stdout, io.TextIOWrapper):  # a file or pipe gets UTF-8, as all files of a report are written
         sys.stdout.reconfigure(encoding=None if sys.stdout.isatty() else "utf-8", errors="replace")
+    for argument in filter(_is_no_text, sys.argv[1:]):  # arguments end in records
+        fail(f"the argument {argument!r} holds control characters, or bytes that are not UTF-8 text", 2)
     try:
         status = app(standalone_mode=False)
         if status == 130:  # typer ends an interrupted command without a word

@@ -33,7 +33,7 @@ def serve(
     width: Annotated[int, typer.Option("--width", min=20, help="Width of the model; a multiple of 4.")] = 128,
     items: Annotated[int, typer.Option("--items", min=50, help="Items of the catalogue.")] = 50_000,
     repeats: Annotated[int, typer.Option("--repeats", min=1, help="Measured repeats.")] = 30,
-    method: Annotated[str, typer.Option("--method", help="How conditions enter: cgsa, pinrec, lum, adaln-zero.")
+    method: Annotated[str, typer.Option("--method", help="How conditions enter: cgsa, pinrec, lum, adaln-zero, none.")
                       ] = "cgsa",
     run: Annotated[str | None, typer.Option(
         "--run", metavar="RUN", help="A recorded run with a condition instead of a made-up model.")] = None,

@@ -1,5 +1,6 @@
 """The options that several commands share, each declared once."""
 
+import csv
 from pathlib import Path
 from typing import Annotated
 
@@ -25,6 +26,10 @@ Device = Annotated[str, typer.Option("--device", metavar="auto|cpu|cuda", help="
 Datasets = Annotated[str | None, typer.Option("--dataset", metavar="D[,D...]", help="Datasets, separated by commas.")]
 
 
-def comma_separated(value: str) -> list[str]:
-    """``"a, b"`` -> ``["a", "b"]``: how every option that takes several names is written."""
-    return [part.strip() for part in value.split(",") if part.strip()]
+def comma_separated(value: str, quotes: bool = False) -> list[str]:
+    """``"a, b"`` -> ``["a", "b"]``: how every option that takes several names is written.
+
+    With `quotes`, a part in double quotes may hold commas.
+    """
+    parts = next(csv.reader([value], skipinitialspace=True)) if quotes else value.split(",")
+    return [part.strip() for part in parts if part.strip()]

@@ -43,7 +43,8 @@ def command(
     users_from: Annotated[Path | None, typer.Option(
         "--users-from", metavar="FILE", help="One user id a line, or CSV with a column `user`.")] = None,
     history: Annotated[str | None, typer.Option(
-        "--history", metavar="ID,ID,...", help="Original item ids, oldest first, instead of a user.")] = None,
+        "--history", metavar="ID,ID,...", help="Original item ids, oldest first, instead of a user; one with a comma "
+        "stands in double quotes.")] = None,
     conditions: Annotated[list[str] | None, typer.Option(
         "--condition", metavar="ATTRIBUTE=VALUE", help="One more list, of such items; may be repeated.")] = None,
     k: Annotated[int | None, typer.Option(
@@ -64,7 +65,7 @@ def command(
     from cpbench.experiments.stored import load_run
 
     named = [*(users or []), *(read_users(users_from) if users_from is not None else [])]
-    items = None if history is None else comma_separated(history)
+    items = None if history is None else comma_separated(history, quotes=True)
     if named and items is not None:
         raise UsageError("--history takes the place of users: give it without --user and --users-from")
     if not named and not items:

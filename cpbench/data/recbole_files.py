@@ -58,7 +58,7 @@ def _items(path: Path, unit: Unit) -> tuple[pl.DataFrame, list[str]]:
         if name == title:
             columns["title"] = frame[name].replace("", None)
         elif name == "released" and kind == "float":
-            columns[name] = seconds(frame[name], unit, place, allow_missing=True)
+            columns[name] = seconds(frame[name], unit, place, release=True)
         elif kind == "token_seq":
             columns[name] = _values(frame[name].str.split(" "))
         elif kind == "token" and name != "item_id":

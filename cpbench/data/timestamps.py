@@ -14,47 +14,59 @@ PER_SECOND: dict[str, int] = {"s": 1, "ms": 10**3, "us": MICRO, "ns": 10**9}
 NAMES: dict[str, str] = {"s": "seconds", "ms": "milliseconds", "us": "microseconds", "ns": "nanoseconds"}
 LATEST = 10**11
 """No real timestamp in seconds is larger (the year 5138); in milliseconds every one since March 1973 is."""
+EARLIEST = -62_135_596_800
+"""The year 1, in seconds."""
 EARLIEST_LOG, LATEST_LOG = 631_152_000, 4_102_444_800
 """1990 to 2100, in seconds: where a log's times lie. In milliseconds these are days of January and February 1970."""
+
+CALENDAR = r"^(19[89]\d|20\d\d)(0[1-9]|1[0-2])(0[1-9]|[12]\d|3[01])$"
+"""A date of a log written as one number, 20200131: as seconds it is a day of August 1970."""
+ISO = (r"(?i)^\s*(\d{4}-\d{2}-\d{2})(?:[T ](\d{2}:\d{2})(:\d{2}(?:[.,]\d{1,9})?)?"
+       r"\s?(Z|UTC|[+-]\d{2}:?\d{2})?)?\s*$")
+"""Date, hours and minutes, seconds, zone."""
 
 Place = Callable[[int], str]
 """Row number (0 = first) -> how an error calls it ("events.csv, line 2")."""
 
 
-def seconds(column: pl.Series, unit: Unit, place: Place, allow_missing: bool = False) -> pl.Series:
+def seconds(column: pl.Series, unit: Unit, place: Place, release: bool = False) -> pl.Series:
     """`column` as Int64 seconds, fractions cut off; see `microseconds`."""
-    return microseconds(column, unit, place, allow_missing) // MICRO
+    return microseconds(column, unit, place, release) // MICRO
 
 
-def microseconds(column: pl.Series, unit: Unit, place: Place, allow_missing: bool = False) -> pl.Series:
+def microseconds(column: pl.Series, unit: Unit, place: Place, release: bool = False) -> pl.Series:
     """`column` as Int64 microseconds. Numbers are in `unit`; datetimes, dates and ISO texts know their own.
 
-    Datetimes without a time zone are taken as UTC.
+    Datetimes without a time zone are taken as UTC. The time of an item's `release` may be missing, and before 1970.
     Raises UsageError, naming the row, for a time that is missing, not a number, negative, or evidently in another
     unit than `unit`.
     """
     missing = column.is_null()
-    if missing.any() and not allow_missing:
+    if missing.any() and not release:
         raise UsageError(f"{place(_first(missing))}: {column.name} is missing; every interaction needs a time")
     if column.dtype == pl.String:
         column = _from_text(column, place)
     if column.dtype == pl.Date:
         column = column.cast(pl.Datetime("us"))
     if column.dtype == pl.Datetime:
-        return _not_negative(column.dt.epoch("us"), place)
+        return _not_before(column.dt.epoch("us"), MICRO, release, place)
     if not column.dtype.is_numeric():
         raise UsageError(f"{place(0)}: {column.name} is of type {column.dtype}, neither a number nor a datetime")
+    if column.dtype.is_decimal():
+        column = column.cast(pl.Float64 if column.dtype.scale else pl.Int64)  # type: ignore[attr-defined]
     if column.dtype.is_float():
         unusable = ~column.is_finite().fill_null(True)
         if unusable.any():
             raise UsageError(f"{place(_first(unusable))}: {column.name} is {column[_first(unusable)]}, not a time")
-    _check_unit(column, unit, place)
     per = PER_SECOND[unit]
+    _not_before(column, per, release, place)
+    _check_unit(column, unit, place)
+    _check_calendar(column, unit, place, release)
     if column.dtype.is_float():
-        return _not_negative((column / per * MICRO).floor().cast(pl.Int64), place)
+        return (column / per * MICRO).floor().cast(pl.Int64)
     # integers stay integers: a float64 cannot hold every nanosecond
     whole = column.cast(pl.Int64)
-    return _not_negative(whole // (per // MICRO) if per > MICRO else whole * (MICRO // per), place)
+    return whole // (per // MICRO) if per > MICRO else whole * (MICRO // per)
 
 
 def _from_text(column: pl.Series, place: Place) -> pl.Series:
@@ -65,15 +77,17 @@ def _from_text(column: pl.Series, place: Place) -> pl.Series:
     if numbers.null_count() < len(column):  # numbers, but not all of them
         bad = numbers.is_null() & column.is_not_null()
         raise UsageError(f"{place(_first(bad))}: {column.name} is {column[_first(bad)]!r}, not a number")
-    try:
-        times = column.str.to_datetime(time_unit="us", time_zone="UTC", strict=False)
-        bad = times.is_null() & column.is_not_null()
-    except pl.exceptions.PolarsError:  # no format fits the first of them
-        bad = column.is_not_null()
+    date, clock, rest, zone = column.str.extract_groups(ISO).struct.unnest()
+    zone = zone.str.replace("(?i)^(Z|UTC)$", "+00:00").fill_null("+00:00").str.replace(r"^(...)(\d)", "$1:$2")
+    exact = rest.fill_null(":00").str.replace(",", ".", literal=True)
+    times = (date + "T" + clock.fill_null("00:00") + exact + zone).str.to_datetime(
+        "%Y-%m-%dT%H:%M:%S%.f%:z", time_unit="us", strict=False)
+    bad = times.is_null() & column.is_not_null()
     if bad.any():
         row = _first(bad)
-        raise UsageError(f"{place(row)}: {column.name} is {column[row]!r}, neither a number nor an ISO date and time")
-    return times
+        raise UsageError(f"{place(row)}: {column.name} is {column[row]!r}, neither a number nor an ISO date and time "
+                         "(2020-01-31, 2020-01-31 18:00, 2020-01-31T18:00:00Z)")
+    return times.alias(column.name)
 
 
 def _check_unit(column: pl.Series, unit: Unit, place: Place) -> None:
@@ -81,12 +95,14 @@ def _check_unit(column: pl.Series, unit: Unit, place: Place) -> None:
     if largest / PER_SECOND[unit] <= LATEST:
         _check_early(column, unit, place)
         return
-    fitting = [name for name, per in PER_SECOND.items() if largest / per <= LATEST]
-    remedy = f"add --time-unit {fitting[0]}" if fitting else "no unit makes a date of it"
-    likely = f" look like {NAMES[fitting[0]]}" if fitting else ""
     row = int(np.argmax(column.fill_null(0).to_numpy()))
-    raise UsageError(f"{place(row)}: {column.name} is {column[row]}, which is no time in {NAMES[unit]}; "
-                     f"the times{likely or ' are unusable'}: {remedy}")
+    what = f"{place(row)}: {column.name} is {column[row]}, which is no time in {NAMES[unit]}; "
+    fitting = next((name for name, per in PER_SECOND.items() if largest / per <= LATEST), None)
+    if fitting is None:
+        raise UsageError(f"{what}the times are unusable: no unit makes a date of it")
+    if float(column.median() or 0) <= LATEST * PER_SECOND[unit]:  # type: ignore[arg-type]
+        raise UsageError(f"{what}it looks like {NAMES[fitting]}, most others do not: write all in one unit")
+    raise UsageError(f"{what}the times look like {NAMES[fitting]}: add --time-unit {fitting}")
 
 
 def _check_early(column: pl.Series, unit: Unit, place: Place) -> None:
@@ -99,11 +115,27 @@ def _check_early(column: pl.Series, unit: Unit, place: Place) -> None:
                              f"1970; the times look like {NAMES[name]}: use --time-unit {name}")
 
 
-def _not_negative(times: pl.Series, place: Place) -> pl.Series:
-    negative = (times < 0).fill_null(False)
-    if negative.any():
-        row = _first(negative)
-        raise UsageError(f"{place(row)}: {times.name} is negative ({times[row] // MICRO} seconds since 1970)")
+def _check_calendar(column: pl.Series, unit: Unit, place: Place, release: bool) -> None:
+    """Refuse dates that were written as one number (20200131) and, of releases, years."""
+    known = column.drop_nulls()
+    if unit != "s" or known.is_empty() or (known != known.floor()).any():
+        return
+    first, where = known[0], f"{place(_first(column.is_not_null()))}: {column.name} is {known[0]}, which in seconds is"
+    if known.cast(pl.Int64).cast(pl.String).str.contains(CALENDAR).all():
+        text = str(int(first))
+        raise UsageError(f"{where} a day of 1970; the times look like dates: "
+                         f"write {text[:4]}-{text[4:6]}-{text[6:]}")
+    if release and known.is_between(1900, 2100).all():
+        raise UsageError(f"{where} the first hour of 1970; the times look like years: write {int(first)}-01-01")
+
+
+def _not_before(times: pl.Series, per: int, release: bool, place: Place) -> pl.Series:
+    """`times`, of which a second has `per`, where none is too early."""
+    early = (times < (float(EARLIEST) * per if release else 0)).fill_null(False)
+    if early.any():
+        row = _first(early)
+        what = "before the year 1" if release else "negative"
+        raise UsageError(f"{place(row)}: {times.name} is {what} ({times[row] // per} seconds since 1970)")
     return times
 
 

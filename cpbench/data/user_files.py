@@ -138,7 +138,7 @@ def read_items(path: Path, unit: Unit) -> pl.DataFrame:
         if name == "title":
             columns[name] = frame[name].cast(pl.String)
         elif name == "released":
-            columns[name] = seconds(frame[name], unit, place, allow_missing=True)
+            columns[name] = seconds(frame[name], unit, place, release=True)
         elif name != "id":
             columns[name] = _values(frame[name], path)
     return pl.DataFrame(columns)
@@ -170,7 +170,10 @@ def ids(column: pl.Series, place: Place) -> pl.Series:
     """The column as text. Raises UsageError, naming the row, where one is missing or no text."""
     if column.dtype.is_nested():
         raise UsageError(f"{place(0)}: {column.name} is of type {column.dtype}, not an id")
-    found = column.cast(pl.String)
+    try:
+        found = column.cast(pl.String)
+    except pl.exceptions.PolarsError:
+        raise UsageError(f"{place(0)}: {column.name} is of type {column.dtype}, and not UTF-8 text") from None
     empty = found.is_null() | (found == "")
     if empty.any():
         raise UsageError(f"{place(int(empty.arg_max() or 0))}: {column.name} is missing")
@@ -195,17 +198,33 @@ def read_table(path: Path, wanted: Sequence[str] | None = None) -> tuple[pl.Data
     def place(row: int) -> str:
         return f"{path}, line {row + 2}" if kind == ".csv" else f"{path}, row {row + 1}"
 
+    places = [present.index(column) for column in used]
     with _readable(path):
         if kind == ".parquet":
-            frame = pl.read_parquet(path, columns=None if wanted is None else list(wanted))
+            frame = pl.read_parquet(path, columns=places)
         else:
             try:  # every column of the header as text: a type is never guessed from the first rows
-                frame = pl.read_csv(path, columns=list(used), infer_schema=False, encoding="utf8")
+                frame = pl.read_csv(path, columns=places, infer_schema=False, encoding="utf8")
             except pl.exceptions.PolarsError:
                 frame = read_slowly(path, present, used)
+    frame.columns = used
+    if kind == ".csv":
+        frame = _without_blank_end(frame, place)
     if frame.is_empty():
         raise UsageError(f"{path} holds no rows")
     return frame, place
+
+
+def _without_blank_end(frame: pl.DataFrame, place: Place) -> pl.DataFrame:
+    """`frame` less the rows without any value at its end. Raises UsageError where there is such a row before."""
+    blank = frame.select(pl.all_horizontal(pl.all().is_null())).to_series()
+    if not blank.any():
+        return frame
+    frame = frame.head(int((~blank).arg_true().max() or -1) + 1 if not blank.all() else 0)  # type: ignore[arg-type]
+    if (inside := blank.head(frame.height)).any():
+        raise UsageError(f"{place(int(inside.arg_max() or 0))} is blank, or has nothing in the columns that are needed "
+                         f"({', '.join(frame.columns)}): remove it")
+    return frame
 
 
 def _repeated(names: Sequence[str]) -> str | None:
@@ -214,12 +233,15 @@ def _repeated(names: Sequence[str]) -> str | None:
 
 
 def header(path: Path) -> list[str]:
-    """The names of the columns of a CSV or Parquet file. Raises UsageError when it cannot be read or is empty."""
+    """The names of the columns of a CSV or Parquet file, without blanks around them.
+
+    Raises UsageError when it cannot be read or is empty.
+    """
     kind = _kind(path)
     with _readable(path):
         if kind == ".parquet":
             with path.open("rb") as file:
-                return list(pl.read_parquet_schema(file))
+                return [name.strip() for name in pl.read_parquet_schema(file)]
         # as it stands: polars renames a column that is there twice
         with path.open(encoding="utf-8-sig", errors="replace", newline="") as stream:
             names = next(filter(None, csv.reader(stream)), None)
@@ -229,7 +251,7 @@ def header(path: Path) -> list[str]:
         raise UsageError(f"{path} is not UTF-8 text, but perhaps UTF-16: save it as UTF-8")
     if len(names) == 1 and (other := next((mark for mark in ";\t" if mark in names[0]), None)):
         raise UsageError(f"{path} separates its columns by {other!r}: write it with commas, or as Parquet")
-    return names
+    return [name.strip() for name in names]
 
 
 def _kind(path: Path) -> str:

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from cpbench.climber_pilot.instructed import InstructedPilot
-from cpbench.errors import CpbenchError
+from cpbench.errors import CpbenchError, UsageError
 from cpbench.experiments.ablations import Ablation, Variant
 from cpbench.experiments.instruct import FINE_TUNING, PRETRAINING
 from cpbench.experiments.instructed_lists import evaluate_instructions
@@ -26,13 +26,15 @@ def measure(ablation: Ablation, grid: Sequence[tuple[Variant, Cell]], results: P
             force: bool = False, device: str = "auto") -> tuple[list[Measured], list[Outcome]]:
     """Every run's figures, protocol by protocol in the order of the grid, and what became of every run.
 
-    Raises CpbenchError when no run succeeded.
+    Raises CpbenchError when no run succeeded (UsageError when all were refused).
     """
     outcomes = run([cell for _, cell in grid], results, watcher, force, device)
     done = [(variant, outcome) for (variant, _), outcome in zip(grid, outcomes, strict=True)
             if outcome.record is not None]
     if not done:
-        raise CpbenchError(f"no run of the ablation {ablation.name!r} succeeded; the reasons stand above")
+        refused = all(isinstance(outcome.error, UsageError) for outcome in outcomes)
+        raise (UsageError if refused else CpbenchError)(
+            f"no run of the ablation {ablation.name!r} succeeded; the reasons stand above")
     lags = list(dict.fromkeys(cell.protocol.serving_lag for _, cell in grid))
     found = [each for variant, outcome in done for each in _figures(ablation, variant, outcome)]
     found.sort(key=lambda each: lags.index(each.lag))

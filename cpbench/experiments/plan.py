@@ -29,6 +29,7 @@ from cpbench.models.registry import model_class, model_names
 from cpbench.report.place import run_folder
 
 UNITS = {"": 1, "s": 1, "m": 60, "min": 60, "h": 3600, "d": 86400}
+LONGEST_LAG = 100 * 366 * 86400
 SPLITS = ("leave-one-out", "temporal")
 PAPER = "paper"
 SIMULATED = "streaming"
@@ -85,7 +86,10 @@ def parse_lag(text: str) -> int:
     match = re.fullmatch(r"(\d+)\s*([a-z]*)", text.strip().lower())
     if match is None or match[2] not in UNITS:
         raise UsageError(f"--serving-lag {text!r} is not a length of time; write 900, 900s, 15m, 1h or 1d")
-    return int(match[1]) * UNITS[match[2]]
+    lag = int(match[1]) * UNITS[match[2]]
+    if lag > LONGEST_LAG:
+        raise UsageError(f"--serving-lag {text!r} is more than a hundred years")
+    return lag
 
 
 def parse_lags(text: str) -> list[int]:

@@ -29,6 +29,7 @@ from cpbench.experiments.record import about_cell, write_run
 from cpbench.experiments.watcher import Outcome, Watcher
 from cpbench.files import clear_leftovers, restore_folder, write_json
 from cpbench.models.base import Facts, NeuralRecommender, Recommender
+from cpbench.report.evidence import RANKS
 from cpbench.report.record import FILE_NAME, Cost, Metrics, RunRecord, load_record
 from cpbench.training import allocator
 from cpbench.training.loop import TrainingResult, choose_device, seed_everything, train
@@ -142,6 +143,9 @@ def _finished(cell: Cell, part: Split, folder: Path, watcher: Watcher) -> RunRec
     if not (folder / FILE_NAME).exists():
         return None
     record = load_record(folder)
+    if not (folder / RANKS).is_file():
+        watcher.say("its ranks are gone: running it again")
+        return None
     if record.dataset_fingerprint != part.dataset.fingerprint:
         watcher.say(f"the data have changed since this run was recorded ({record.dataset_fingerprint} then, "
                     f"{part.dataset.fingerprint} now): running it again")

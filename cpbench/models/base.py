@@ -181,7 +181,7 @@ class Recommender(ABC):
             document: dict[str, Any] = json.loads((folder / "model.json").read_text(encoding="utf-8"))
             tensors = load_file(folder / "model.safetensors")
         except (OSError, ValueError, SafetensorError) as error:
-            raise UsageError(f"no readable model in {folder}: {error}") from error
+            raise UsageError(f"no readable model in {folder} ({error}): run it again with --force") from error
         if document["model"] != cls.name:
             raise UsageError(f"{folder} holds a {document['model']}, not a {cls.name}")
         model = cls(cls.Config(**document["config"]), Facts.from_document(document["facts"]))

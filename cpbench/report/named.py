@@ -42,7 +42,7 @@ def find_run(reference: str, results: Path, with_model: bool = False) -> Path:
         return max(finished, key=finished.__getitem__)
     if damaged:
         raise damaged[0]
-    if Path(reference).exists():
+    if reference and Path(reference).exists():
         raise UsageError(f"{reference} is not the folder of a run: it holds no {FILE_NAME}")
     collect(results)  # says so when there is no run at all
     stored = " with a stored model" if with_model else ""

@@ -1,5 +1,6 @@
 """Where a run lies: ``results/DATASET/PROTOCOL/MODEL/RUN``."""
 
+import hashlib
 import re
 from pathlib import Path
 
@@ -19,6 +20,16 @@ def folder_name(text: str) -> str:
     return re.sub(r"[^\w.,=+-]", "_", text)
 
 
+def told_apart(text: str) -> str:
+    """`folder_name`, with a checksum where it alone would be that of other texts, too.
+
+    >>> told_apart("genre"), told_apart("a b"), told_apart("a/b")
+    ('genre', 'a_b-c8687a', 'a_b-c14cdd')
+    """
+    name = folder_name(text)
+    return name if name == text else f"{name}-{hashlib.sha256(text.encode()).hexdigest()[:6]}"
+
+
 def protocol_name(protocol: Protocol) -> str:
     """A folder name that says everything in which the protocol differs from plain leave-one-out or temporal.
 
@@ -32,7 +43,7 @@ def protocol_name(protocol: Protocol) -> str:
         name += ",seen=kept"
     default = Protocol()
     if protocol.condition is not None:
-        name += f",condition={protocol.condition}"
+        name += f",condition={told_apart(protocol.condition)}"
     if protocol.horizon != default.horizon:
         name += f",horizon={protocol.horizon}"
     if protocol.targets_per_user != default.targets_per_user:

@@ -5,7 +5,6 @@ and the model. All of a run's files appear at once or not at all.
 """
 
 import json
-import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, ValidationError
 
 from cpbench.data.protocol import Protocol
 from cpbench.errors import UsageError
+from cpbench.files import CONTROL
 
 SCHEMA_VERSION = 1
 FILE_NAME = "record.json"
@@ -21,8 +21,6 @@ ORACLE = "oracle"
 """The name under which the best attainable result of a simulated dataset is recorded; no model has it."""
 EXTERNAL = "external"
 """The recipe, and the name of the run, of lists that another system made (`cpbench eval`)."""
-CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
-"""Characters that would steer a terminal instead of being shown; no record that cpbench writes has one."""
 UNBOUNDED = "novelty@"
 """What the only metrics begin with that may be above 1."""
 

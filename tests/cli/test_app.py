@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from tests.cli.process import cpbench, environment, own_process
+from tests.cli.refusal import refused
 from tests.report.test_verify import honest, kept
 
 OPTIONS = {
@@ -49,6 +50,12 @@ def test_a_mistyped_command_or_option_gets_the_nearest(tmp_path):
     assert done.returncode == 2 and "Did you mean 'run'?" in done.stderr
     done = cpbench(tmp_path, "report", "--formt", "csv")
     assert done.returncode == 2 and "--format" in done.stderr and done.stdout == ""
+
+
+@pytest.mark.parametrize("argument", ["res\x1b[31mults", "res\udcffults"])
+def test_an_argument_that_no_record_could_hold(tmp_path, argument):
+    done = cpbench(tmp_path, "report", "--results", argument)
+    assert "holds control characters, or bytes that are not UTF-8 text" in refused(done, 2)
 
 
 def test_what_looks_like_the_code_of_an_emoji_is_printed_as_it_stands(tmp_path):

@@ -83,6 +83,7 @@ def test_users_from_a_file(home, tmp_path):
     (("popularity",), "whose lists? Give --user ID, --users-from FILE or --history ITEM,ITEM,..."),
     (("popularity", "--user", "u1", "--history", "i1"), "--history takes the place of users"),
     (("popularity", "--user", "u100"), "unknown user 'u100'; did you mean 'u10'"),
+    (("popularity", "--history", 'i1,"so,ng 5"'), "unknown item 'so,ng 5'"),
     (("popularity", "--history", "i1,song5"), "unknown item 'song5'; there are 30, such as 'i0' and 'i1'"),
     (("popularity", "--user", "u1", "--condition", "genre=[g9]"), "unknown genre '[g9]'; "),
     (("popularity", "--user", "u1", "-k", "31"), "k = 31 is outside 1..30"),

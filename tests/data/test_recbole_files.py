@@ -105,7 +105,7 @@ def test_what_is_there_is_not_overwritten_unasked(tmp_path: Path) -> None:
     (INTER + "bob\t\t1\t2\n", r"line 6: item_id is missing"),
     (INTER + "bob\tx\t1\t\n", r"line 6: timestamp is missing"),
     (INTER + "bob\tx\t1\tsoon\n", r"line 6: timestamp is 'soon', not a number"),
-    (INTER + "bob\tx\t1\t1700000000500\n", r"line 6: timestamp is .*add --time-unit ms"),
+    (INTER + "bob\tx\t1\t1700000000500\n", r"line 6: timestamp is .*looks like milliseconds, most others do not"),
 ])
 def test_bad_interactions(tmp_path: Path, inter: str, sentence: str) -> None:
     with pytest.raises(UsageError, match=sentence):

@@ -51,6 +51,11 @@ def test_a_quote_inside_a_field_is_a_letter(tmp_path: Path) -> None:
     assert sequences(prepare_own("mine", path, ROLES)) == {'a"b': [("x", 5)], 'c"d': [("y", 6)], "e": [("z", 7)]}
 
 
+def test_blanks_around_names_and_blank_lines_at_the_end(tmp_path: Path) -> None:
+    path = written(tmp_path, "who, at , note,what \na,5,,x\nb,6,,y\n\n\n")
+    assert sequences(prepare_own("mine", path, ROLES)) == {"a": [("x", 5)], "b": [("y", 6)]}
+
+
 def test_ids_stay_as_they_are_written(tmp_path: Path) -> None:
     path = written(tmp_path, "who,what,at\n007,1e3,5\n7,1000,6\n")
     assert sequences(prepare_own("mine", path, ROLES)) == {"007": [("1e3", 5)], "7": [("1000", 6)]}
@@ -126,6 +131,9 @@ def test_items_of_parquet(tmp_path: Path) -> None:
     ("who,item,at\na,x,1\n", "events.csv: unknown column 'what'; did you mean 'at' or 'who'?"),
     ("who,what,at,who\na,x,1,b\n", "events.csv has two columns called 'who': rename or remove one"),
     ("who,what,at\na,x,1\n,x,2\n", "events.csv, line 3: who is missing"),
+    ("who,what,at\na,x,1\n\nb,x,2\n", "events.csv, line 3 is blank, or has nothing in the columns that are needed"),
+    ("who,what,at\n\n\n", "holds no rows"),
+    ("who, who ,what,at\na,b,x,1\n", "events.csv has two columns called 'who': rename or remove one"),
     ("who,what,at\na,x,1\nb\0,x,2\n", "events.csv, line 3: who holds a NUL byte, which no text does"),
     ("who,what,at\na,,1\n", "events.csv, line 2: what is missing"),
     ("who,what,at\na,x,1\na,x,\n", "events.csv, line 3: at is missing"),

@@ -62,6 +62,12 @@ def test_some_variants_alone_are_compared_with_the_reference():
         cells(ABLATIONS["tamip"], "tiny", (1,), "tuned", SHORT, (0,), None, ["TAMPI"])
 
 
+def test_data_that_the_ablation_cannot_use_are_bad_input(home, tmp_path):
+    place(home, tiny(length=6))  # the horizon needs twelve
+    with pytest.raises(UsageError, match="no run of the ablation 'tamip' succeeded"):
+        measure(ABLATIONS["tamip"], grid("tamip"), tmp_path / "r", Notes(), device="cpu")
+
+
 def test_tamip_gives_ten_steps_for_every_variant_and_lag(tmp_path):
     runs, outcomes = measure(ABLATIONS["tamip"], grid("tamip", lags=(0, 3600)), tmp_path / "r", Notes(), device="cpu")
     assert [outcome.status for outcome in outcomes] == ["done"] * 8

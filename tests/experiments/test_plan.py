@@ -36,6 +36,12 @@ def test_wrong_lags(text):
         parse_lag(text)
 
 
+@pytest.mark.parametrize("text", ["9999999d", "99999999999999999999d"])
+def test_a_lag_of_ages(text):
+    with pytest.raises(UsageError, match="is more than a hundred years"):
+        parse_lag(text)
+
+
 def test_seeds():
     assert parse_seeds("1, 2,2,3") == [1, 2, 3]
     for wrong in ("", "a", "1,-2", "1.5", "9" * 30):
@@ -48,6 +54,11 @@ def test_the_folder_says_how_the_protocol_differs_from_the_plain_one():
     assert protocol_name(Protocol(serving_lag=900)) == "leave-one-out,lag=900"
     assert protocol_name(Protocol(split="temporal", exclude_seen=False, targets_per_user=3, holdout=0.2)) == (
         "temporal,seen=kept,targets=3,holdout=0.2")
+
+
+def test_conditions_whose_names_look_alike_have_folders_of_their_own():
+    names = {protocol_name(Protocol(condition=text)) for text in ("a b", "a/b", "a_b", "genre")}
+    assert len(names) == 4 and {"leave-one-out,condition=genre", "leave-one-out,condition=a_b"} < names
 
 
 def test_no_name_leaves_the_results_folder():

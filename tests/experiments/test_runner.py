@@ -60,6 +60,14 @@ def test_done_is_skipped_and_force_repeats(tmp_path):
     assert third.status == "done" and notes.epochs == 2 and third.record.metrics == first.record.metrics
 
 
+def test_a_run_whose_ranks_are_gone_is_done_again(tmp_path):
+    (first,), _ = go(tmp_path)
+    (first.folder / "ranks.parquet").unlink()
+    (again,), notes = go(tmp_path)
+    assert again.status == "done" and any("its ranks are gone" in line for line in notes.lines)
+    assert again.record.test_looks == 2 and (first.folder / "ranks.parquet").is_file()
+
+
 def test_other_data_or_another_recipe_is_another_run(tmp_path, home, monkeypatch):
     go(tmp_path)
     shutil.rmtree(home / "prepared" / "tiny")
