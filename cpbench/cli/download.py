@@ -30,7 +30,7 @@ def command(
     source: Annotated[str | None, typer.Option(
         "--from", metavar="PATH-or-URL",
         help="A mirror (folder or address, laid out as GROUP/OFFICIAL-NAME; or set CPBENCH_MIRROR), a single file, "
-             "or your own .csv, .parquet or .inter.")] = None,
+             "or your own .csv, .tsv (also .gz), .parquet or .inter.")] = None,
     columns: Annotated[str | None, typer.Option(
         "--columns", metavar="user=U,item=I,time=T", help="Your own data: which column is what.")] = None,
     items: Annotated[Path | None, typer.Option(
@@ -46,7 +46,7 @@ def command(
 ) -> None:
     """Fetch, verify and prepare datasets."""
     from cpbench.data import catalogue, fetch
-    from cpbench.data.user_files import KINDS, header
+    from cpbench.data.tables import KINDS, header
     from cpbench.errors import UsageError
 
     output = Output(as_json, quiet)

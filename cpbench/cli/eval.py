@@ -32,7 +32,7 @@ rank (from 1). What each line of the result means: docs/eval.md."""
 
 
 def command(
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="Recommendations: .parquet or .csv.")],
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="Recommendations: .parquet, .csv or .tsv (also .gz).")],
     dataset: Annotated[str, typer.Option("--dataset", metavar="D", help="The dataset whose test users these are.")],
     name: Annotated[str | None, typer.Option(
         "--name", metavar="NAME", help="What to call the system (default: the file's name).")] = None,

@@ -11,8 +11,9 @@ import polars as pl
 
 from cpbench.data import fetch
 from cpbench.data.dataset import Dataset
+from cpbench.data.tables import ids, read_slowly, rows_of, unique_ids
 from cpbench.data.timestamps import MICRO, Place, Unit, microseconds, seconds
-from cpbench.data.user_files import check_described, check_name, ids, own_dataset, read_slowly, rows_of, unique_ids
+from cpbench.data.user_files import check_described, check_name, own_dataset
 from cpbench.errors import UsageError
 from cpbench.files import atomic_file
 

@@ -1,4 +1,4 @@
-"""Another system's recommendations, from CSV or Parquet: one row an item of a user's list, with a score or a rank."""
+"""Another system's recommendations, from CSV, TSV or Parquet: one row an item of a user's list, with a score or a rank."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -6,8 +6,9 @@ from pathlib import Path
 
 import polars as pl
 
+from cpbench.data.tables import header, ids, read_table
 from cpbench.data.timestamps import Place
-from cpbench.data.user_files import header, ids, parse_roles, read_table
+from cpbench.data.user_files import parse_roles
 from cpbench.errors import UsageError, unknown
 
 ROLES = ("user", "item", "score", "rank")

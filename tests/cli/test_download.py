@@ -214,7 +214,7 @@ def test_prepared_already_by_this_command_or_by_another(home: Path, tmp_path: Pa
     (["ml-1m", "nonsense"], "unknown dataset 'nonsense'"),
     (["mine", "--from", "EVENTS"], "holds your own data (it has who, what, at): name them and say which column"),
     (["--from", "EVENTS"], "as in cpbench download NAME --from FILE --columns user=...,item=...,time=..."),
-    (["mine", "--from", "plays.tsv"], "for your own data add --columns user=...,item=...,time=..."),
+    (["mine", "--from", "plays.txt"], "for your own data add --columns user=...,item=...,time=..."),
     (["mine", "--from", "https://a.example/plays.csv", "--columns", COLUMNS], "from this machine: fetch https://a.e"),
     (["ml-1m", "--from", "EVENTS", "--columns", COLUMNS], "'ml-1m' is the name of a dataset that cpbench knows"),
     (["../mine", "--from", "EVENTS", "--columns", COLUMNS], "'../mine' cannot name a dataset"),

@@ -62,7 +62,7 @@ def test_files_that_are_no_tables(tmp_path: Path) -> None:
         read_recommendations(tmp_path / "absent.parquet")
     with pytest.raises(UsageError, match=r"is not a readable parquet file"):
         read_recommendations(written(tmp_path, "user,item,score\n", "lists.parquet"))
-    with pytest.raises(UsageError, match=r"lists\.txt is neither \.csv nor \.parquet"):
+    with pytest.raises(UsageError, match=r"lists\.txt has none of the endings \.csv"):
         read_recommendations(written(tmp_path, "user,item,score\n", "lists.txt"))
     pl.DataFrame({"user": ["u"], "item": ["a"], "score": [[1.0]]}).write_parquet(tmp_path / "nested.parquet")
     with pytest.raises(UsageError, match=r"nested\.parquet, row 1: score is of type List\(Float64\), not a number"):

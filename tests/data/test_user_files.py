@@ -1,5 +1,6 @@
 """The user's own data: CSV and Parquet, and one sentence for everything that can be wrong with them."""
 
+import gzip
 from datetime import datetime
 from pathlib import Path
 
@@ -54,6 +55,29 @@ def test_a_quote_inside_a_field_is_a_letter(tmp_path: Path) -> None:
 def test_blanks_around_names_and_blank_lines_at_the_end(tmp_path: Path) -> None:
     path = written(tmp_path, "who, at , note,what \na,5,,x\nb,6,,y\n\n\n")
     assert sequences(prepare_own("mine", path, ROLES)) == {"a": [("x", 5)], "b": [("y", 6)]}
+
+
+@pytest.mark.parametrize("name", ["events.csv", "events.tsv", "events.csv.gz", "EVENTS.TSV.GZ"])
+def test_tabs_and_gzip(tmp_path: Path, name: str) -> None:
+    text = CSV if ".csv" in name else CSV.replace(",", "\t")
+    (tmp_path / name).write_bytes(gzip.compress(text.encode()) if name.lower().endswith("gz") else text.encode())
+    assert sequences(prepare_own("mine", tmp_path / name, ROLES)) == EXPECTED
+    odd = text.replace("bob", 'b"b')  # which polars cannot read
+    (tmp_path / name).write_bytes(gzip.compress(odd.encode()) if name.lower().endswith("gz") else odd.encode())
+    assert sequences(prepare_own("mine", tmp_path / name, ROLES))['b"b'] == EXPECTED["bob"]
+
+
+@pytest.mark.parametrize(("name", "content", "message"), [
+    ("events.tsv", CSV.encode(), "events.tsv separates its columns by ',': call it .csv"),
+    ("events.csv.gz", CSV.encode(), "cannot be read: Not a gzipped file"),
+    ("events.csv.gz", gzip.compress(CSV.encode() * 99)[:-20], "cannot be read: unexpected end of file"),
+    ("events.parquet.gz", b"", "has another ending: your own interactions lie in a file that ends in .csv, .tsv,"),
+], ids=["commas", "plain", "cut", "parquet"])
+def test_files_that_are_called_otherwise(tmp_path: Path, name: str, content: bytes, message: str) -> None:
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(UsageError) as caught:
+        prepare_own("mine", tmp_path / name, ROLES)
+    assert message in str(caught.value) and "\n" not in str(caught.value)
 
 
 def test_ids_stay_as_they_are_written(tmp_path: Path) -> None:
@@ -126,7 +150,7 @@ def test_items_of_parquet(tmp_path: Path) -> None:
     ("", "is empty"),
     ("who,what,at\n", "holds no rows"),
     ("who;what;at\na;x;1\n", "events.csv separates its columns by ';': write it with commas, or as Parquet"),
-    ("who\twhat\tat\na\tx\t1\n", "events.csv separates its columns by '\\t': write it with commas"),
+    ("who\twhat\tat\na\tx\t1\n", "events.csv separates its columns by '\\t': call it .tsv"),
     ("w\0h\0o\0,\0w\0h\0a\0t\0", "events.csv is not UTF-8 text, but perhaps UTF-16: save it as UTF-8"),
     ("who,item,at\na,x,1\n", "events.csv: unknown column 'what'; did you mean 'at' or 'who'?"),
     ("who,what,at,who\na,x,1,b\n", "events.csv has two columns called 'who': rename or remove one"),
@@ -182,9 +206,9 @@ def test_parquet_rows_are_counted_from_one(tmp_path: Path) -> None:
 
 def test_another_kind_of_file(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"events\.xlsx has another ending: your own interactions lie in a file that "
-                                         r"ends in \.csv or \.parquet \(or in \.inter, without --columns\)"):
+                                         r"ends in \.csv, .* or \.parquet \(or in \.inter, without --columns\)"):
         prepare_own("mine", written(tmp_path, CSV, "events.xlsx"), ROLES)
-    with pytest.raises(UsageError, match=r"items\.xlsx is neither \.csv nor \.parquet"):
+    with pytest.raises(UsageError, match=r"items\.xlsx has none of the endings \.csv, \.tsv"):
         prepare_own("mine", written(tmp_path, CSV), ROLES, written(tmp_path, CSV, "items.xlsx"))
 
 
