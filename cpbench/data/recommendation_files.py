@@ -1,4 +1,4 @@
-"""Another system's recommendations, from CSV, TSV or Parquet: a row an item of a user's list, with a score or a rank."""
+"""Another system's recommendations, from CSV, TSV or Parquet: a row an item of a user's list, with score or rank."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
