@@ -72,9 +72,10 @@ def _statistics(table: "ComparisonTable") -> list[str]:
         rows = len(compared)
         family = (f"{rows} row{'s' * (rows > 1)}" if table.reference_is_named or rows == 1 else
                   f"all {rows * (rows + 1) // 2} pairs of rows, as the best row was chosen by these events")
-        lines.append(f"Differences are to {table.reference}: paired t test over users{' and seeds' * several}; [a, b] is "
-                     f"of that one comparison, p is Holm-corrected over {family}. † differs (p < .05); ≈ is not told "
-                     "apart, and no difference larger than the figure behind ± can be upheld (two one-sided tests at 5 %).")
+        lines.append(f"Differences are to {table.reference}: paired t test over users{' and seeds' * several}; [a, b] "
+                     f"is of that one comparison, p is Holm-corrected over {family}. † differs (p < .05); ≈ is not "
+                     "told apart, and no difference larger than the figure behind ± can be upheld (two one-sided "
+                     "tests at 5 %).")
     single = [row.label for row in compared if not all(each.covers_seeds for each in row.differences.values())]
     if single:
         everything = "Every comparison" if len(single) == len(compared) else f"The comparison of {', '.join(single)}"
