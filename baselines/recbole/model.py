@@ -29,6 +29,7 @@ class RecBoleModel(Recommender):
     every prefix. Training cannot be resumed.
     """
 
+    seeded = True
     member: ClassVar[str]
     config: RecBoleConfig
     libraries = ("recbole",)

@@ -24,11 +24,13 @@ def command(
     from rich.markup import escape
     from rich.table import Table
 
+    from cpbench.experiments.recipe_check import check_recipes
     from cpbench.models.conformance import check
     from cpbench.models.registry import find_class
 
     sys.path.append(str(Path.cwd()))  # a class in a file that is not installed yet
-    checks = check(find_class(model))
+    model_class = find_class(model)
+    checks = [*check(model_class), check_recipes(model_class)]
     failed = sum(not result.ok for result in checks)
     verdict = f"{failed} of {len(checks)} checks failed" if failed else f"all {len(checks)} checks passed"
     table = Table(title=escape(f"{model}: {verdict}"), title_justify="left")

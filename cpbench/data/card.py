@@ -5,9 +5,9 @@ from functools import cache
 from importlib import resources
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from cpbench.errors import unknown
+from cpbench.errors import UsageError, invalid, unknown
 
 
 class Strict(BaseModel):
@@ -20,7 +20,7 @@ class SourceFile(Strict):
     role: str
     """What the reader calls it: "archive", "reviews", "meta"."""
     url: str
-    mirror: str
+    mirror: str = Field(pattern=r"^[^/]+/[^/]+$")
     """Its place in a mirror: GROUP/OFFICIAL-FILE-NAME."""
     bytes: int | None = None
     checksum: str | None = Field(None, pattern=r"^(md5:[0-9a-f]{32}|sha256:[0-9a-f]{64})$")
@@ -79,12 +79,17 @@ class Card(Strict):
 
 @cache
 def cards() -> dict[str, Card]:
-    """Every dataset that cpbench knows, by name."""
+    """Every dataset that cpbench knows, by name. Raises UsageError for a card that cannot be read."""
     found = {}
     for entry in sorted(resources.files("cpbench.datasets").iterdir(), key=lambda entry: entry.name):
         if entry.name.endswith(".toml"):
             name = entry.name.removesuffix(".toml")
-            found[name] = Card(name=name, **tomllib.loads(entry.read_text(encoding="utf-8")))
+            try:
+                found[name] = Card(name=name, **tomllib.loads(entry.read_text(encoding="utf-8")))
+            except ValidationError as error:
+                raise UsageError(f"the card datasets/{entry.name} cannot be read: {invalid(error)}") from error
+            except ValueError as error:
+                raise UsageError(f"the card datasets/{entry.name} cannot be read: {error}") from error
     return found
 
 

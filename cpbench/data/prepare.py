@@ -17,7 +17,7 @@ from cpbench import __version__
 from cpbench.data.card import Card, Counts, Filters
 from cpbench.data.dataset import Dataset
 from cpbench.data.readers import READERS
-from cpbench.errors import UsageError
+from cpbench.errors import UsageError, unknown
 
 Items = Callable[[pl.Series], pl.DataFrame]
 """The ids of the kept items -> `id`, `title` and list[str] attribute columns, for those it knows."""
@@ -28,6 +28,8 @@ def prepare(card: Card, files: Mapping[str, Path]) -> Dataset:
 
     Raises UsageError for a malformed line, and for counts other than the card's, naming expected and found.
     """
+    if card.reader not in READERS:
+        raise unknown("reader", card.reader, READERS)
     reader = READERS[card.reader]
     raw = reader.interactions(files)
     _check(card.name, "the files hold", card.raw, _count(raw))
@@ -93,7 +95,13 @@ def apply_filters(raw: pl.DataFrame, filters: Filters) -> pl.DataFrame:
 
 
 def _item_table(item_ids: pl.Series, known: pl.DataFrame) -> pl.DataFrame:
-    """Row i describes item i; an item that `known` lacks has no title and empty attributes."""
+    """Row i describes item i; an item that `known` lacks has no title and empty attributes.
+
+    Raises UsageError where `known` lacks a column that every table has.
+    """
+    if lacking := [name for name in ("id", "title") if known.schema.get(name) != pl.String]:
+        raise UsageError(f"the reader's items lack the text column {' and '.join(lacking)}; they have "
+                         f"{', '.join(known.columns)}")
     table = item_ids.rename("id").to_frame().join(known, on="id", how="left", maintain_order="left")
     attributes = [name for name, kind in table.schema.items() if isinstance(kind, pl.List)]
     return table.with_columns(pl.col(name).fill_null([]) for name in attributes)

@@ -99,6 +99,8 @@ class Split:
 def split(dataset: Dataset, protocol: Protocol) -> Split:
     """Apply `protocol` to `dataset`. Raises UsageError when nothing is left to train on, to validate or to test."""
     made = _leave_one_out(dataset, protocol) if protocol.split == "leave-one-out" else _temporal(dataset, protocol)
+    for array in (made.train_end, *vars(made.valid).values(), *vars(made.test).values()):
+        array.setflags(write=False)  # one split serves every model of a command
     trained = np.count_nonzero(made.train_end > dataset.offsets[:-1])
     for part, count in (("training interaction", trained), ("validation event", len(made.valid)),
                         ("test event", len(made.test))):

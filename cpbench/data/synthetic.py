@@ -18,11 +18,16 @@ def from_sequences(sequences: list[list[int]], n_items: int, times: list[list[in
     items = pl.DataFrame(table)
     if genres is not None:
         items = items.with_columns(pl.Series("genre", genres, dtype=pl.List(pl.String)))
+    flat = np.array([item for sequence in sequences for item in sequence], dtype=np.int32)
+    clock = np.array([time for row in times for time in row], dtype=np.int64)
+    offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
+    for array in (flat, clock, offsets):
+        array.setflags(write=False)  # as those of a loaded dataset
     return Dataset(
         name="synthetic",
-        items=np.array([item for sequence in sequences for item in sequence], dtype=np.int32),
-        times=np.array([time for row in times for time in row], dtype=np.int64),
-        offsets=np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64),
+        items=flat,
+        times=clock,
+        offsets=offsets,
         user_ids=pl.Series("id", [f"user {user}" for user in range(len(sequences))], dtype=pl.String),
         item_table=items,
     )

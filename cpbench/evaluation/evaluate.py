@@ -53,9 +53,13 @@ def evaluate(model: Recommender, split: Split, events: Events, block: int | None
 
     `given` holds the conditions of the events, if there are any. Events are visited by history length, so that blocks
     need little padding; the result does not depend on `block` (events scored at once). `only_accuracy` looks at the
-    next item alone (what follows a validation event is test). Raises CpbenchError on NaN scores.
+    next item alone (what follows a validation event is test). Raises CpbenchError on NaN scores, and for a model that
+    was built for another catalogue.
     """
     started = time.perf_counter()
+    if model.facts.n_items != split.dataset.n_items:
+        raise CpbenchError(f"the model was built for {model.facts.n_items} items, {split.dataset.name!r} has "
+                           f"{split.dataset.n_items}")
     n_items, n_steps = split.dataset.n_items, 1 if only_accuracy else split.protocol.horizon
     block = block or scored_at_once(n_items)
     order = np.argsort(events.end - events.start, kind="stable")

@@ -42,7 +42,8 @@ def _summary(name: str) -> ModelSummary:
     try:
         found = model_class(name)
         recipes = tuple(recipe for recipe in recipe_names(found) if recipe != DEFAULTS)
-        trained_by = "gradients" if issubclass(found, NeuralRecommender) else "counts"
+        own = "its own fit" if found.seeded else "counts"
+        trained_by = "gradients" if issubclass(found, NeuralRecommender) else own
         lines = (found.__doc__ or "").strip().splitlines()
         return ModelSummary(name, distribution(name), lines[0] if lines else "", _information(found), trained_by,
                             recipes)

@@ -87,6 +87,11 @@ def recipe_names(model_class: type[Recommender]) -> list[str]:
     return [*(name for name in _read(model_class) if name != SEARCH), DEFAULTS]
 
 
+def special_datasets(model_class: type[Recommender], recipe: str) -> list[str]:
+    """The datasets for which `recipe` has settings of its own."""
+    return list(_read(model_class).get(recipe, {}).get("dataset", {}))
+
+
 def search_table(model_class: type[Recommender]) -> dict[str, str]:
     """What `cpbench tune` varies unless it is told: a range or a list of values for each key, as text."""
     return {key: text for key, text in _read(model_class).get(SEARCH, {}).items() if key != "source"}

@@ -32,7 +32,8 @@ def about_cell(cell: Cell, part: Split, started: str, device: torch.device) -> d
     """Those, and the fields that say which run it was."""
     settings = cell.settings
     return {"model": cell.model_name, "dataset": cell.dataset, "protocol": cell.protocol, "seed": cell.seed,
-            "recipe": settings.recipe, "config": settings.config, "config_sources": settings.all_sources,
+            "seeded": cell.model_class.seeded, "recipe": settings.recipe, "config": settings.config,
+            "config_sources": settings.all_sources,
             **about_data(part, started, device, cell.model_class.libraries)}
 
 

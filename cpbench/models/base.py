@@ -8,7 +8,6 @@ import inspect
 import json
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from importlib import resources
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
@@ -72,6 +71,8 @@ class Recommender(ABC):
 
     name: ClassVar[str]
     Config: ClassVar[type[ModelConfig]] = ModelConfig
+    seeded: ClassVar[bool] = False
+    """Whether `fit` uses its seed. Of a model that does not, another seed changes nothing, and tables say so."""
     libraries: ClassVar[tuple[str, ...]] = ()
     """Installed packages whose version decides the numbers, too: it goes into the record."""
 
@@ -108,7 +109,8 @@ class Recommender(ABC):
         """Fit and score on `device`, for models that can; the others stay where they are."""
 
     def fit(self, split: Split, seed: int) -> list[dict[str, Any]] | None:
-        """Learn from the training prefixes of `split`. Deterministic given `seed`.
+        """Learn from the training prefixes of `split` alone. Deterministic given `seed`; a class whose `fit` uses it
+        says so (`seeded`).
 
         A model that learns in epochs returns its curve: a row a validated epoch, with `epoch`, `best_epoch`, `loss`.
         """
@@ -133,8 +135,11 @@ class Recommender(ABC):
         """The best k items of each history: ids int64 [B, k] and scores [B, k], best first; ties go to the smaller id.
 
         Items that must not be shown (seen, with `exclude_seen`) come last with score -inf when k is larger than what
-        is left. Raises UsageError when k exceeds the catalogue or the beam, or the model knows no conditions.
+        is left. Raises UsageError when k exceeds the catalogue or the beam, a history holds an id outside 0..N-1, or
+        the model knows no conditions.
         """
+        if bool(((histories.items < 0) | (histories.items >= self.facts.n_items)).any()):
+            raise UsageError(f"a history holds an item id outside 0..{self.facts.n_items - 1}, those of the catalogue")
         if not 1 <= k <= self.facts.n_items:
             raise UsageError(f"k = {k} is outside 1..{self.facts.n_items}, the size of the catalogue")
         seen = histories.seen(self.facts.n_items) if exclude_seen else None
@@ -171,12 +176,17 @@ class Recommender(ABC):
         """Write the files into an existing folder (a model that stores more extends this)."""
         document = {"model": self.name, "class": f"{type(self).__module__}:{type(self).__qualname__}",
                     "config": self.config.model_dump(mode="json"), "facts": self.facts.document()}
-        save_file({name: tensor.contiguous() for name, tensor in self.tensors().items()}, folder / "model.safetensors")
+        # clones: safetensors refuses vectors that two names share (tied weights)
+        save_file({name: tensor.contiguous().clone() for name, tensor in self.tensors().items()},
+                  folder / "model.safetensors")
         (folder / "model.json").write_text(json.dumps(document), encoding="utf-8")
 
     @classmethod
     def load(cls, folder: Path) -> Self:
-        """Read what `save` wrote. Raises UsageError when the folder holds no such model."""
+        """Read what `save` wrote; a neural model comes in evaluation mode.
+
+        Raises UsageError when the folder holds no such model.
+        """
         try:
             document: dict[str, Any] = json.loads((folder / "model.json").read_text(encoding="utf-8"))
             tensors = load_file(folder / "model.safetensors")
@@ -186,17 +196,16 @@ class Recommender(ABC):
             raise UsageError(f"{folder} holds a {document['model']}, not a {cls.name}")
         model = cls(cls.Config(**document["config"]), Facts.from_document(document["facts"]))
         model.load_tensors(tensors)
+        if isinstance(model, torch.nn.Module):
+            model.eval()
         return model
 
     @classmethod
     def recipe_file(cls) -> Path | None:
         """``NAME.toml`` beside the class's module: its recipes. None when the model ships none."""
-        module = inspect.getmodule(cls)
-        package = module.__package__ if module else None
-        if not package:
-            return None
-        path = Path(str(resources.files(package) / f"{cls.name}.toml"))
-        return path if path.is_file() else None
+        source = getattr(inspect.getmodule(cls), "__file__", None)
+        path = Path(source).with_name(f"{cls.name}.toml") if source else None
+        return path if path and path.is_file() else None
 
 
 def best(scores: Tensor, k: int, hidden: Tensor | None = None) -> tuple[Tensor, Tensor]:
@@ -219,6 +228,7 @@ def best(scores: Tensor, k: int, hidden: Tensor | None = None) -> tuple[Tensor, 
 class NeuralRecommender(torch.nn.Module, Recommender):
     """A Recommender trained by gradients: it gives a loss, the training loop owns everything else."""
 
+    seeded = True
     trains_one_target = False
     """Whether `training_loss` knows sequences of which the last interaction alone is a target."""
 

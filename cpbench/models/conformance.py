@@ -15,6 +15,7 @@ import torch
 from pydantic import ValidationError
 
 from cpbench.data import synthetic
+from cpbench.data.protocol import Protocol, split
 from cpbench.errors import UsageError
 from cpbench.models.base import Histories, ModelConfig, NeuralRecommender, Recommender
 from cpbench.models.conformance_training import (
@@ -47,7 +48,7 @@ def check(model_class: type[Recommender], config: ModelConfig | None = None, ste
     """
     try:
         examination = Examination(model_class, config or model_class.for_examination(), steps)
-    except ValidationError as error:
+    except Exception as error:  # a Config of any kind
         return [Check("config", False, f"Config needs values without defaults: {_one_line(error)}")]
     return [_run(name, function, examination) for name, function in CHECKS.items()]
 
@@ -83,6 +84,7 @@ def check_config(examination: Examination) -> None:
 def check_information(examination: Examination) -> None:
     """What is not declared must not change a score, neither in training nor at a request."""
     model, data = examination.model, examination.random
+    require(isinstance(model.information, list), "information must be a property that gives a list of words")
     declared = set(model.information)
     odd = declared - INFORMATION
     require(not odd, f"information declares {sorted(odd)}, known are {sorted(INFORMATION)}")
@@ -104,15 +106,27 @@ def check_information(examination: Examination) -> None:
         require(same(answer, scores_of(bare, histories)), "scores depend on item attributes, which are not declared")
 
 
+def check_held_out(examination: Examination) -> None:
+    """Nothing but the training part of a split may be learnt from, whether by counting or by gradients."""
+    data = examination.random
+    held_out = ~split(data, Protocol()).train_mask()
+    changed = replace(data, items=np.where(held_out, (data.items + 7) % 27, data.items).astype(data.items.dtype),
+                      times=data.times + 1_000_000 * held_out)
+    histories = Histories.of_lists(LISTS)
+    require(same(scores_of(examination.model, histories), scores_of(examination.fitted(changed), histories)),
+            "scores depend on validation or test interactions: only those of `train_mask()` may be learnt from")
+
+
 def check_scores(examination: Examination) -> None:
     """Empty, one-item, repetitive and long histories get finite scores, and are not modified."""
     model = examination.model
     longer = 3 * model.max_length if isinstance(model, NeuralRecommender) else 300
     histories = Histories.of_lists([*LISTS, [item % 27 for item in range(longer)]])
-    before = histories.items.clone(), histories.times.clone()
+    histories = replace(histories, request_times=histories.offsets[1:] * 1_000_000, users=torch.arange(len(histories)))
+    given = [value for value in vars(histories).values() if value is not None]
+    before = [value.clone() for value in given]
     scores_of(model, histories)
-    require(torch.equal(before[0], histories.items) and torch.equal(before[1], histories.times),
-            "score modifies the histories it was given")
+    require(all(map(torch.equal, before, given)), "score modifies the histories it was given")
     scores_of(model, Histories.of_lists([[]]))
 
 
@@ -155,6 +169,10 @@ def check_determinism(examination: Examination) -> None:
             "scoring the same histories twice gives different scores")
     require(torch.equal(first, scores_of(examination.fitted(examination.random), histories)),
             "fitting twice with the same seed gives different scores")
+    if not examination.model_class.seeded:
+        other = replace(examination, seed=examination.seed + 1)
+        require(torch.equal(first, scores_of(other.fitted(examination.random), histories)),
+                "another seed gives other scores, which the class does not declare: seeded = True")
 
 
 def check_batches(examination: Examination) -> None:
@@ -207,6 +225,7 @@ def check_parameters(examination: Examination) -> None:
 CHECKS: dict[str, Callable[[Examination], str | None]] = {
     "config": check_config,
     "information": check_information,
+    "held out": check_held_out,
     "scores": check_scores,
     "recommend": check_recommend,
     "determinism": check_determinism,

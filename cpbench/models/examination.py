@@ -82,9 +82,14 @@ class Examination:
 
 
 def step(model: NeuralRecommender, batch: Sequences, optimizer: torch.optim.Optimizer) -> float:
-    """One step of gradient descent; returns the loss. Raises CheckError when it is no finite scalar."""
+    """One step of gradient descent; returns the loss. Raises CheckError when it is no finite scalar with its parts."""
     optimizer.zero_grad(set_to_none=True)
-    loss = model.training_loss(batch)[0]
+    found = model.training_loss(batch)
+    require(isinstance(found, tuple) and len(found) == 2 and isinstance(found[1], dict),
+            "training_loss must give the loss and a dict of its named parts")
+    loss, parts = found
+    odd = [name for name, part in parts.items() if not isinstance(part, int | float)]
+    require(not odd, f"training_loss gives {', '.join(map(str, odd))} as no number: give floats, as of .item()")
     require(loss.ndim == 0, f"training_loss gave a loss of shape {tuple(loss.shape)}, expected a scalar")
     require(bool(torch.isfinite(loss)), f"the training loss became {loss.item()}")
     loss.backward()

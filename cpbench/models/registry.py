@@ -50,7 +50,10 @@ def model_class(name: str) -> type[Recommender]:
         if ":" in name:
             raise unknown("family of models", family, family_names())
         raise unknown("model", name, [*model_names(), *(f"{family}:NAME" for family in family_names())])
-    found: type[Recommender] = _load(_entries()[name], f"model {name!r} ({_entries()[name].value})", Recommender)
+    label = f"model {name!r} ({_entries()[name].value})"
+    found: type[Recommender] = _load(_entries()[name], label, Recommender)
+    if found.name != name:  # recipes and checkpoints go by the class's name
+        raise UsageError(f"{label} calls itself {found.name!r}: the entry point and the class's `name` must agree")
     return found
 
 

@@ -94,6 +94,8 @@ class RunRecord(Frozen):
     """What chose the epoch of `cost.best_epoch`; empty where no epoch was chosen, and in records before 2026-11-25."""
     test_looks: int = 1
     """How often the test events were looked at for this record's folder: once, and once more for every --force."""
+    seeded: bool = False
+    """Whether a fit without epochs used the seed."""
     obeys: str = ""
     """Under a condition: how the lists of `metrics` obey it."""
     stages: list[Stage] = []
@@ -119,7 +121,7 @@ class RunRecord(Frozen):
     def deterministic(self) -> bool:
         """Whether another seed would change nothing: of models that count; of another system, nobody knows."""
         trained = self.cost.epochs or any(stage.epochs for stage in self.stages)
-        return not trained and self.recipe != EXTERNAL
+        return not (trained or self.seeded or self.recipe == EXTERNAL)
 
     @property
     def overrides(self) -> dict[str, Any]:

@@ -101,7 +101,10 @@ def train(model: NeuralRecommender, split: Split, config: TrainingConfig, seed: 
 
     Raises UsageError for settings and data that do not fit together, and CpbenchError when the loss is not finite or a
     score NaN, which leaves no state in `folder`, or when a state cannot be written, which leaves the one before it.
+    Sums stay in a fixed order in this process (`choose_device`).
     """
+    if not isinstance(model, NeuralRecommender):
+        raise UsageError(f"{type(model).__name__} is not trained by gradients: call its `fit`")
     _check(model, config)
     model.to(choose_device(device))
     kind = TrainingPrefixes if config.one_target else partial(TrainingSequences, random_windows=config.random_windows)

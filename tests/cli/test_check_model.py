@@ -21,7 +21,7 @@ class Broken(ItemKNN):
 def test_a_good_model_exits_with_zero(tmp_path: Path) -> None:
     done = cpbench(tmp_path, "check-model", "seq-item-knn")
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "seq-item-knn: all 14 checks passed" in done.stdout
+    assert "seq-item-knn: all 16 checks passed" in done.stdout
     assert "no training loss: not applicable" in done.stdout
 
 

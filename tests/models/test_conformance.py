@@ -1,8 +1,10 @@
 """Every check of the conformance suite that concerns all models can fail, and correct models pass."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from pydantic import BaseModel, ConfigDict
@@ -10,7 +12,7 @@ from torch import Tensor
 
 from cpbench.data.protocol import Split
 from cpbench.errors import UsageError
-from cpbench.models.base import Histories, ModelConfig, Recommender
+from cpbench.models.base import Facts, Histories, ModelConfig, Recommender
 from tests.models.failures import failures
 
 
@@ -160,6 +162,39 @@ class Unseeded(Followers):
         self.counts += torch.rand(self.counts.shape, generator=torch.Generator().manual_seed(torch.seed() % 2**31))
 
 
+class DrawsItsStart(Followers):
+    def fit(self, split: Split, seed: int) -> None:
+        super().fit(split, seed)
+        self.counts += torch.rand(self.counts.shape, generator=torch.Generator().manual_seed(seed)) / 100
+
+
+class SaysSo(DrawsItsStart):
+    seeded = True
+
+
+class CountsTheTest(Followers):
+    def fit(self, split: Split, seed: int) -> None:
+        super().fit(replace(split, train_end=split.dataset.offsets[1:]), seed)
+
+
+class CountsOneTooMany(Followers):
+    def fit(self, split: Split, seed: int) -> None:
+        super().fit(replace(split, train_end=np.minimum(split.train_end + 1, split.dataset.offsets[1:])), seed)
+
+
+class Meddles(Followers):
+    """Changes the split that other models of the same command will get."""
+
+    def fit(self, split: Split, seed: int) -> None:
+        ends = split.train_end
+        ends -= 1
+        super().fit(split, seed)
+
+
+class Words(Followers):
+    information = "times"  # type: ignore[assignment]
+
+
 class BatchNorm(Followers):
     def score(self, histories: Histories) -> Tensor:
         scores = super().score(histories)
@@ -230,6 +265,26 @@ def test_a_correct_model_with_a_beam_passes() -> None:
     assert failures(Generates) == {}
 
 
+def test_a_model_that_says_that_it_uses_its_seed_passes() -> None:
+    assert failures(SaysSo) == {}
+
+
+class Tied(Followers):
+    def tensors(self) -> dict[str, Tensor]:
+        return {"counts": self.counts, "again": self.counts}
+
+
+def test_two_names_of_the_same_numbers_can_be_saved() -> None:
+    assert failures(Tied) == {}
+
+
+@pytest.mark.parametrize("item", [-1, 30])
+def test_a_history_with_an_id_that_the_catalogue_lacks(item: int) -> None:
+    model = Followers(Followers.Config(), Facts(30, {}))
+    with pytest.raises(UsageError, match=r"a history holds an item id outside 0\.\.29"):
+        model.recommend(Histories.of_lists([[1, item]]), 3)
+
+
 @pytest.mark.parametrize(("broken", "name", "message"), [
     (ExceedsItsBeam, "recommend", "recommend accepts a k larger than the beam instead of raising UsageError"),
     (GeneratesTwice, "recommend", "recommend gives an item twice in one list"),
@@ -253,6 +308,11 @@ def test_a_correct_model_with_a_beam_passes() -> None:
     (Repeats, "recommend", "recommend gives an item twice in one list"),
     (Restless, "determinism", "scoring the same histories twice gives different scores"),
     (Unseeded, "determinism", "fitting twice with the same seed gives different scores"),
+    (DrawsItsStart, "determinism", "another seed gives other scores, which the class does not declare: seeded = True"),
+    (CountsTheTest, "held out", "scores depend on validation or test interactions"),
+    (CountsOneTooMany, "held out", "scores depend on validation or test interactions"),
+    (Meddles, "scores", "ValueError: output array is read-only"),
+    (Words, "information", "information must be a property that gives a list of words"),
     (BatchNorm, "batches", "a history of 0 items gets other scores beside longer ones than alone"),
     (OrderSensitive, "batches", "the order of the histories in a batch changes their scores"),
     (CountsPadding, "batches", "a history of 0 items gets other scores beside longer ones than alone"),

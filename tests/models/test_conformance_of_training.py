@@ -2,10 +2,12 @@
 
 import time
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
 
+from cpbench.data.protocol import Split
 from cpbench.models.base import Facts, Histories, ModelConfig, NeuralRecommender, Recommender, Sequences
 from cpbench.models.layers import TIME_BUCKETS, time_buckets
 from cpbench.models.sequence import SequenceModel
@@ -110,6 +112,36 @@ class VectorLoss(Averages):
         return super().training_loss(batch)[0][None], {}
 
 
+class BareLoss(Averages):
+    def training_loss(self, batch: Sequences) -> tuple[Tensor, dict[str, float]]:
+        return super().training_loss(batch)[0]  # type: ignore[return-value]
+
+
+class TensorParts(Averages):
+    def training_loss(self, batch: Sequences) -> tuple[Tensor, dict[str, float]]:
+        loss, _ = super().training_loss(batch)
+        return loss, {"ce": loss.detach()}  # type: ignore[dict-item]
+
+
+class CountsHeldOut(Averages):
+    """A popularity of everything as a bias of its scores."""
+
+    def begin_training(self, split: Split) -> None:
+        self.counts = torch.from_numpy(np.bincount(split.dataset.items, minlength=self.facts.n_items)).float()
+
+    def score(self, histories: Histories) -> Tensor:
+        return super().score(histories) + self.counts
+
+
+class WideStart(Averages):
+    """Causal, and so far from anything at its start that few steps do not unlearn it."""
+
+    def __init__(self, config: ModelConfig, facts: Facts) -> None:
+        super().__init__(config, facts)
+        self.items = nn.Embedding(facts.n_items, 64)
+        self.mix = nn.Identity()  # type: ignore[assignment]
+
+
 class AddsUpAnyhow(Averages):
     """Its gradient depends on something that no seed decides, as sums by many threads do."""
 
@@ -157,6 +189,9 @@ class BlindNeural(NeuralRecommender):
     (SharesARequest, "batches", "the order of the histories in a batch changes their scores"),
     (Explodes, "short sequences", "the training loss became inf"),
     (VectorLoss, "short sequences", "training_loss gave a loss of shape (1,), expected a scalar"),
+    (BareLoss, "short sequences", "training_loss must give the loss and a dict of its named parts"),
+    (TensorParts, "short sequences", "training_loss gives ce as no number: give floats, as of .item()"),
+    (CountsHeldOut, "held out", "scores depend on validation or test interactions"),
     (AddsUpAnyhow, "repetition", "the same batch gives items.weight, mix.weight, mix.bias another gradient"),
     (Dozes, "determinism", "scoring the same histories twice gives different scores"),
 ], ids=lambda value: value.__name__ if isinstance(value, type) else "")
@@ -164,6 +199,6 @@ def test_a_broken_neural_model_fails(broken: type[Recommender], name: str, messa
     assert failures(broken)[name].startswith(message)
 
 
-@pytest.mark.parametrize("correct", [Averages, Punctual])
+@pytest.mark.parametrize("correct", [Averages, Punctual, WideStart])
 def test_a_correct_neural_model_passes(correct: type[Recommender]) -> None:
     assert failures(correct) == {}

@@ -59,7 +59,8 @@ def plugin(tmp_path: Path) -> Path:
     (package / "newest.toml").write_text(RECIPES)
     (information / "METADATA").write_text("Metadata-Version: 2.1\nName: somebody-elses-models\nVersion: 1.0\n")
     (information / "entry_points.txt").write_text("[cpbench.models]\nnewest = somebody_elses.newest:Newest\n"
-                                                  "broken = somebody_elses.missing:Model\n")
+                                                  "broken = somebody_elses.missing:Model\n"
+                                                  "renamed = somebody_elses.newest:Newest\n")
     return site
 
 
@@ -72,6 +73,7 @@ def test_models_lists_it_beside_ours_and_says_what_is_broken(tmp_path: Path, plu
         "description": "Popularity, and what shares a user with the newest item.", "trained_by": "counts"}
     assert listed["ease"]["package"] == "cpbench"
     assert "No module named 'somebody_elses.missing'" in listed["broken"]["error"]
+    assert "calls itself 'newest': the entry point and the class's `name` must agree" in listed["renamed"]["error"]
 
 
 def test_check_model_examines_it_by_name_and_by_class(tmp_path: Path, plugin: Path) -> None:
@@ -79,3 +81,14 @@ def test_check_model_examines_it_by_name_and_by_class(tmp_path: Path, plugin: Pa
         done = own_process(tmp_path, "check-model", reference, "--json", PYTHONPATH=str(plugin))
         assert done.returncode == 0, done.stdout + done.stderr
         assert json.loads(done.stdout)["ok"]
+
+
+def test_check_model_reads_the_recipes(tmp_path: Path, plugin: Path) -> None:
+    for text, message in (("[tuned]\nbost = 2.0\n", "bost"), ("[tuned.dataset.ml-1m]\nboost = 'much'\n", "boost"),
+                          ("[search]\nbost = '1.0..2.0'\n", "search: unknown key 'bost', did you mean 'boost'?"),
+                          ("[search]\nboost = 'nonsense..'\n", "boost=nonsense..")):
+        (plugin / "somebody_elses" / "newest.toml").write_text(text)
+        done = own_process(tmp_path, "check-model", "newest", "--json", PYTHONPATH=str(plugin))
+        failed = [each for each in json.loads(done.stdout)["checks"] if not each["ok"]]
+        assert done.returncode == 1 and [each["name"] for each in failed] == ["recipes"]
+        assert message in failed[0]["message"]
