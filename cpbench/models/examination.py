@@ -45,6 +45,8 @@ class Examination:
     config: ModelConfig
     steps: int = 60
     seed: int = 1
+    in_epochs: bool = False
+    """Whether the model's own `fit` said that it learns in epochs."""
 
     @cached_property
     def random(self) -> Dataset:
@@ -65,7 +67,7 @@ class Examination:
         if isinstance(model, NeuralRecommender):
             self.descend(model, data, steps, rate)
         else:
-            model.fit(data, self.seed)
+            self.in_epochs = bool(model.fit(data, self.seed))
         return model
 
     def descend(self, model: NeuralRecommender, data: Split, steps: int, rate: float) -> None:
