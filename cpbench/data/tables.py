@@ -85,9 +85,8 @@ def read_table(path: Path, wanted: Sequence[str] | None = None) -> tuple[pl.Data
 def _without_blank_end(frame: pl.DataFrame, place: Place) -> pl.DataFrame:
     """`frame` less the rows without any value at its end. Raises UsageError where there is such a row before."""
     blank = frame.select(pl.all_horizontal(pl.all().is_null())).to_series()
-    if not blank.any():
-        return frame
-    frame = frame.head(int((~blank).arg_true().max() or -1) + 1 if not blank.all() else 0)  # type: ignore[arg-type]
+    filled = (~blank).arg_true()
+    frame = frame.head(filled[-1] + 1 if len(filled) else 0)
     if (inside := blank.head(frame.height)).any():
         raise UsageError(f"{place(int(inside.arg_max() or 0))} is blank, or has nothing in the columns that are needed "
                          f"({', '.join(frame.columns)}): remove it")
@@ -162,6 +161,7 @@ def rows_of(path: Path, delimiter: str) -> Iterator[list[str]]:
             rows = csv.reader(stream, delimiter=delimiter, strict=True)
             width = len(next(filter(None, rows)))
             for row in rows:
+                row = row or [""] * width  # a blank line
                 if len(row) != width:
                     raise UsageError(f"{path}, line {rows.line_num}: {len(row)} fields where the header has {width}")
                 yield row

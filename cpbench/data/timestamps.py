@@ -118,14 +118,16 @@ def _check_early(column: pl.Series, unit: Unit, place: Place) -> None:
 def _check_calendar(column: pl.Series, unit: Unit, place: Place, release: bool) -> None:
     """Refuse dates that were written as one number (20200131) and, of releases, years."""
     known = column.drop_nulls()
-    if unit != "s" or known.is_empty() or (known != known.floor()).any():
+    low, high = (float(bound or 0) for bound in (known.min(), known.max()))  # type: ignore[arg-type]
+    dates, years = low >= 19800101 and high <= 20991231, release and low >= 1900 and high <= 2100
+    if unit != "s" or not (dates or years) or (known != known.floor()).any():
         return
     first, where = known[0], f"{place(_first(column.is_not_null()))}: {column.name} is {known[0]}, which in seconds is"
-    if known.cast(pl.Int64).cast(pl.String).str.contains(CALENDAR).all():
+    if dates and known.cast(pl.Int64).cast(pl.String).str.contains(CALENDAR).all():
         text = str(int(first))
         raise UsageError(f"{where} a day of 1970; the times look like dates: "
                          f"write {text[:4]}-{text[4:6]}-{text[6:]}")
-    if release and known.is_between(1900, 2100).all():
+    if years:
         raise UsageError(f"{where} the first hour of 1970; the times look like years: write {int(first)}-01-01")
 
 

@@ -55,6 +55,8 @@ def test_a_quote_inside_a_field_is_a_letter(tmp_path: Path) -> None:
 def test_blanks_around_names_and_blank_lines_at_the_end(tmp_path: Path) -> None:
     path = written(tmp_path, "who, at , note,what \na,5,,x\nb,6,,y\n\n\n")
     assert sequences(prepare_own("mine", path, ROLES)) == {"a": [("x", 5)], "b": [("y", 6)]}
+    for text in ("who,what,at\na,x,5\n\n", 'who,what,at\na"b,x,5\n\n\n'):
+        assert list(sequences(prepare_own("mine", written(tmp_path, text), ROLES)).values()) == [[("x", 5)]]
 
 
 @pytest.mark.parametrize("name", ["events.csv", "events.tsv", "events.csv.gz", "EVENTS.TSV.GZ"])
