@@ -1,5 +1,8 @@
 """Cards: every one is complete, and what is known of the official files is in it."""
 
+from importlib import resources
+from pathlib import Path
+
 import pytest
 from pydantic import ValidationError
 
@@ -45,3 +48,17 @@ def test_unknown_keys_and_odd_checksums_are_refused() -> None:
         Card(name="x", title="x", family="x", licence="x", expcted=None)  # type: ignore[call-arg]
     with pytest.raises(ValidationError):
         SourceFile(role="a", url="https://x/y", mirror="x/y", checksum="md5:short")
+    with pytest.raises(ValidationError):
+        SourceFile(role="a", url="https://x/y", mirror="y")
+
+
+@pytest.mark.parametrize(("text", "reason"), [
+    ('title = "x"\nfamily = "x"\nlicence = "x"\ngranularty = "day"\n', "granularty = 'day'"),
+    ("title =", "Invalid value"),
+])
+def test_a_card_that_cannot_be_read_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str, reason: str
+                                             ) -> None:
+    (tmp_path / "odd.toml").write_text(text)
+    monkeypatch.setattr(resources, "files", lambda package: tmp_path)
+    with pytest.raises(UsageError, match=rf"the card datasets/odd\.toml cannot be read: {reason}"):
+        cards.__wrapped__()

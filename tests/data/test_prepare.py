@@ -131,3 +131,15 @@ def test_wrong_counts_name_expected_and_found(tmp_path: Path, raw: Counts | None
     with pytest.raises(UsageError) as caught:
         prepare(small_card("ml-1m", *expected, raw=raw), {"archive": archive})
     assert message in str(caught.value)
+
+
+def test_a_reader_that_does_not_exist() -> None:
+    card = small_card("ml-1m", 6, 5, 30).model_copy(update={"reader": "movielens-1n"})
+    with pytest.raises(UsageError, match="unknown reader 'movielens-1n'; did you mean 'movielens-1m'"):
+        prepare(card, {})
+
+
+def test_items_without_a_title_column() -> None:
+    rows = frame([("a", "x", 1), ("a", "y", 2)])
+    with pytest.raises(UsageError, match="the reader's items lack the text column title; they have id, genre"):
+        assemble("odd", rows, lambda kept: pl.DataFrame({"id": kept, "genre": [["g"]] * len(kept)}), Filters(), {})

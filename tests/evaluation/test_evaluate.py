@@ -155,6 +155,13 @@ def test_nan_scores_are_an_error() -> None:
         evaluate(Broken(ModelConfig(), Facts.of(data)), split(data, Protocol()), split(data, Protocol()).test)
 
 
+def test_a_model_of_another_catalogue_is_an_error() -> None:
+    model, _ = fixed(from_sequences([[0, 1, 2]], 3), Protocol())
+    other = split(random_dataset(), Protocol())
+    with pytest.raises(CpbenchError, match="the model was built for 3 items, 'synthetic' has 30"):
+        evaluate(model, other, other.test)
+
+
 def test_scores_of_the_wrong_shape_are_an_error() -> None:
     class Short(Fixed):
         def score(self, histories: Histories) -> Tensor:

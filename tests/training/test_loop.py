@@ -15,6 +15,7 @@ from cpbench.data.protocol import Protocol, Split, split
 from cpbench.errors import CpbenchError, UsageError
 from cpbench.evaluation.evaluate import evaluate
 from cpbench.models.base import Facts, NeuralRecommender, Sequences
+from cpbench.models.registry import model_class
 from cpbench.training import checkpoint
 from cpbench.training.config import TrainingConfig
 from cpbench.training.loop import EpochReport, TrainingResult, choose_device, seed_everything, train
@@ -252,3 +253,9 @@ def test_schedules_end_where_they_say(schedule: str, last: float) -> None:
     assert max(rates) == 1.0
     assert rates[-1] == pytest.approx(last)
     assert all(a >= b for a, b in pairwise(rates[10:]))
+
+
+def test_a_model_that_no_loop_trains_is_refused(data: Split) -> None:
+    counts = model_class("item-knn")
+    with pytest.raises(UsageError, match="ItemKNN is not trained by gradients: call its `fit`"):
+        train(counts(counts.Config(), Facts.of(data.dataset)), data, settings(), seed=1)  # type: ignore[arg-type]
