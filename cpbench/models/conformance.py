@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+import polars as pl
 import torch
 from pydantic import ValidationError
 
@@ -101,9 +102,15 @@ def check_information(examination: Examination) -> None:
         stretched = examination.fitted(replace(data, times=clock))
         require(same(answer, scores_of(stretched, replace(histories, times=histories.times * 7))),
                 "scores depend on interaction times, which are not declared")
+    table = data.item_table
     if "categories" not in declared:
-        bare = examination.fitted(replace(data, item_table=data.item_table.select("id", "title")))
-        require(same(answer, scores_of(bare, histories)), "scores depend on item attributes, which are not declared")
+        more = {"released": pl.lit(synthetic.START), "price": pl.int_range(pl.len()).cast(pl.Float64)}
+        for columns in (table.select("id", "title"), table.with_columns(**more)):
+            other = scores_of(examination.fitted(replace(data, item_table=columns)), histories)
+            require(same(answer, other), "scores depend on item attributes, which are not declared")
+    if "text" not in declared:
+        renamed = examination.fitted(replace(data, item_table=table.with_columns(title=pl.lit("another title"))))
+        require(same(answer, scores_of(renamed, histories)), "scores depend on titles: text, which is not declared")
 
 
 def check_held_out(examination: Examination) -> None:

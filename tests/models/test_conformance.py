@@ -14,34 +14,7 @@ from cpbench.data.protocol import Split
 from cpbench.errors import UsageError
 from cpbench.models.base import Facts, Histories, ModelConfig, Recommender
 from tests.models.failures import failures
-
-
-class Followers(Recommender):
-    """A correct little model: how often each item followed the newest one. The broken ones below derive from it."""
-
-    name = "followers"
-
-    def fit(self, split: Split, seed: int) -> None:
-        counts = torch.zeros(self.facts.n_items, self.facts.n_items)
-        for first, last in zip(split.dataset.offsets, split.train_end, strict=False):
-            row = split.dataset.items[first:last].tolist()
-            for one in row:
-                for other in row:
-                    counts[one, other] += one != other
-        self.counts = counts
-
-    def score(self, histories: Histories) -> Tensor:
-        scores = torch.zeros(len(histories), self.facts.n_items)
-        for row, (first, last) in enumerate(zip(histories.offsets, histories.offsets[1:], strict=False)):
-            if last > first:
-                scores[row] = self.counts[histories.items[last - 1]]
-        return scores
-
-    def tensors(self) -> dict[str, Tensor]:
-        return {"counts": self.counts}
-
-    def load_tensors(self, tensors: dict[str, Tensor]) -> None:
-        self.counts = tensors["counts"]
+from tests.models.followers import Followers
 
 
 def test_the_correct_little_model_passes() -> None:
@@ -94,34 +67,6 @@ class Overwrites(Followers):
         scores = super().score(histories)
         histories.items.zero_()
         return scores
-
-
-class ReadsTheRequest(Followers):
-    def score(self, histories: Histories) -> Tensor:
-        late = histories.request_times is not None and bool((histories.request_times > 1_000_000).any())
-        return super().score(histories) * (2 if late else 1)
-
-
-class ReadsTheUser(Followers):
-    def score(self, histories: Histories) -> Tensor:
-        scores = super().score(histories)
-        return scores if histories.users is None else scores + histories.users[:, None]
-
-
-class ReadsTimes(Followers):
-    def score(self, histories: Histories) -> Tensor:
-        return super().score(histories) + float(histories.times.sum())
-
-
-class ReadsCategories(Followers):
-    def score(self, histories: Histories) -> Tensor:
-        return super().score(histories) + len(self.facts.attributes)
-
-
-class Boasts(Followers):
-    @property
-    def information(self) -> list[str]:
-        return ["weather"]
 
 
 class ShowsSeen(Followers):
@@ -189,10 +134,6 @@ class Meddles(Followers):
         ends = split.train_end
         ends -= 1
         super().fit(split, seed)
-
-
-class Words(Followers):
-    information = "times"  # type: ignore[assignment]
 
 
 class BatchNorm(Followers):
@@ -297,11 +238,6 @@ def test_a_history_with_an_id_that_the_catalogue_lacks(item: int) -> None:
     (NaN, "scores", "30 of 210 scores are NaN or infinite"),
     (Crashes, "scores", "IndexError: no newest item"),
     (Overwrites, "scores", "score modifies the histories it was given"),
-    (ReadsTheRequest, "information", "scores depend on the request time, which is not declared"),
-    (ReadsTheUser, "information", "scores depend on the user, which is not declared"),
-    (ReadsTimes, "information", "scores depend on interaction times, which are not declared"),
-    (ReadsCategories, "information", "scores depend on item attributes, which are not declared"),
-    (Boasts, "information", "information declares ['weather']"),
     (ShowsSeen, "recommend", "exclude_seen is not honoured"),
     (WorstFirst, "recommend", "recommend does not give the best item first"),
     (OutOfRange, "recommend", "recommend gives ids outside the catalogue"),
@@ -312,7 +248,6 @@ def test_a_history_with_an_id_that_the_catalogue_lacks(item: int) -> None:
     (CountsTheTest, "held out", "scores depend on validation or test interactions"),
     (CountsOneTooMany, "held out", "scores depend on validation or test interactions"),
     (Meddles, "scores", "ValueError: output array is read-only"),
-    (Words, "information", "information must be a property that gives a list of words"),
     (BatchNorm, "batches", "a history of 0 items gets other scores beside longer ones than alone"),
     (OrderSensitive, "batches", "the order of the histories in a batch changes their scores"),
     (CountsPadding, "batches", "a history of 0 items gets other scores beside longer ones than alone"),
