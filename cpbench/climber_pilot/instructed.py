@@ -70,6 +70,10 @@ class InstructedPilot(SequenceModel, InstructedRecommender):
     def max_length(self) -> int:
         return self.pilot.max_length
 
+    @property
+    def asks_one_position(self) -> bool:
+        return self.config.rows == "last"
+
     def begin_training(self, split: Split) -> None:
         super().begin_training(split)
         self.pilot.begin_training(split)
@@ -110,7 +114,9 @@ class InstructedPilot(SequenceModel, InstructedRecommender):
         empty = batch.lengths == 0
         if not bool(empty.any()):
             return scores
-        within = self.popularity * self.conditions.carriers(values, times)  # a new user: what is popular of that kind
+        within = self.popularity.expand_as(scores)  # a new user: what is popular (of that kind)
+        if self.config.method != "none":
+            within = within * self.conditions.carriers(values, times)
         return torch.where(empty[:, None], within, scores)
 
     def scores_under(self, histories: Histories, condition: str) -> Tensor:
@@ -153,10 +159,10 @@ class InstructedPilot(SequenceModel, InstructedRecommender):
             asked = Asked(rows, sees, wants, self._matching(inputs, wants, times))
             hidden = self._answer(k, encoded, asked)[wanted]
             loss = pilot.catalogue_loss(hidden, targets[wanted], items, negatives)
-            total = total + loss * pilot.branch_weight(len(hidden), real)
+            total = total + loss * pilot.branch_weight(len(hidden), len(real) if config.rows == "last" else real.sum())
             parts[f"branch {k}"] = loss.item()
             parts[f"rows without a matching key {k}"] = _share_without_key(asked, wanted)
-        if not total.requires_grad:  # no row could be labelled: a zero that still backpropagates
+        if not parts:  # no row could be labelled: a zero that still backpropagates
             total = items.sum() * 0.0
         return total, parts
 

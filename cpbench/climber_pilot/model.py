@@ -179,17 +179,17 @@ class ClimberPilot(SequenceModel):
             targets = batch.items[:, k:][has_target]  # [T]
             if len(targets):
                 loss = self.catalogue_loss(rows, targets, items, negatives)
-                total = total + loss * self.branch_weight(len(targets), real)
+                total = total + loss * self.branch_weight(len(targets), real.sum())
                 parts[f"branch {k}"] = loss.item()
-        if not total.requires_grad:  # nothing visible in the whole batch: a zero that still backpropagates
+        if not parts:  # nothing visible in the whole batch: a zero that still backpropagates
             total = items.sum() * 0.0
         parts["blind rows"] = ((visible == 0) & real).sum().item() / max(int(real.sum()), 1)
         return total, parts
 
-    def branch_weight(self, n_targets: int, real: Tensor) -> Tensor | float:
-        """Of a branch's mean over `n_targets`, in a batch whose first branch has a target at each `real` [B, L] input:
-        by that number the training loop weighs batches."""
-        return n_targets / real.sum() if self.config.branch_loss == "targets" else 1.0
+    def branch_weight(self, n_targets: int, asked: Tensor | int) -> Tensor | float:
+        """Of a branch's mean over `n_targets`, in a batch that asks `asked` positions: by that number the training loop
+        weighs batches."""
+        return n_targets / asked if self.config.branch_loss == "targets" else 1.0
 
     def negatives(self, targets: Tensor) -> Tensor:
         """S negative ids, int64 [S]."""

@@ -45,6 +45,10 @@ class TrainingSequences:
         return -(-len(self.start) // self.batch_size)
 
     @property
+    def n_sequences(self) -> int:
+        return len(self.start)
+
+    @property
     def n_targets(self) -> int:
         """Next-item targets in one epoch."""
         return int((self.lengths - 1).sum())

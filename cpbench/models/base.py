@@ -238,6 +238,12 @@ class NeuralRecommender(torch.nn.Module, Recommender):
         self.facts = facts
 
     @property
+    def asks_one_position(self) -> bool:
+        """Whether `training_loss` asks one position of each sequence: the loop then weighs a batch by its sequences,
+        not by its positions."""
+        return False
+
+    @property
     @abstractmethod
     def max_length(self) -> int:
         """How many most recent interactions the model reads (L)."""

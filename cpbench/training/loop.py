@@ -195,9 +195,11 @@ def _one_epoch(model: NeuralRecommender, sequences: TrainingSequences, optimizer
                 raise CpbenchError(f"the loss of {model.name} became {value} in epoch {epoch}; "
                                    "lower learning_rate or set clip_norm")
             # batches of long sequences hold more targets: every target of an epoch weighs the same, not every batch
-            targets = len(batch.items) if batch.one_target else int((batch.lengths - 1).sum())
-            (loss * (targets * len(sequences) / sequences.n_targets)).backward()
-            share = targets / sequences.n_targets
+            targets, epoch_targets = int((batch.lengths - 1).sum()), sequences.n_targets
+            if batch.one_target or model.asks_one_position:
+                targets, epoch_targets = len(batch.items), sequences.n_sequences
+            (loss * (targets * len(sequences) / epoch_targets)).backward()
+            share = targets / epoch_targets
             total += value * share
             for name, part in named.items():
                 parts[name] = parts.get(name, 0.0) + part * share

@@ -88,6 +88,24 @@ def test_another_draw_is_another_loss() -> None:
         assert len({round(loss_of(model, EVERY, seed).item(), 5) for seed in range(8)}) > 1
 
 
+def test_a_loss_without_gradients_is_the_same_loss() -> None:
+    for model in (build(), build().pilot):
+        torch.manual_seed(7)
+        loss = model.training_loss(batch(*EVERY))[0]
+        torch.manual_seed(7)
+        with torch.no_grad():
+            assert model.training_loss(batch(*EVERY))[0].item() == pytest.approx(loss.item()) != 0
+
+
+def test_a_new_user_is_given_what_is_popular_of_that_kind_by_a_model_that_sees_the_condition() -> None:
+    facts = Facts(3, {"genre": attribute([[0], [1], [0]], ["a", "b"])})
+    for method in METHODS:
+        model = build(method, facts=facts)
+        model.popularity.copy_(torch.tensor([3.0, 2.0, 1.0]))
+        expected = [3.0, 2.0, 1.0] if method == "none" else [3.0, 0.0, 1.0]
+        assert model.score_given(Histories.of_lists([[]]), torch.tensor([0])).tolist() == [expected]
+
+
 @pytest.mark.parametrize("rows", ["dense", "last"])
 @pytest.mark.parametrize("branches", [2, 4, 6])
 def test_more_branches_than_rows(branches: int, rows: str) -> None:
