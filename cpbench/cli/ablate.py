@@ -19,10 +19,10 @@ EPILOG = """Examples:
 def command(
     name: Annotated[str, typer.Argument(metavar="NAME", help="tamip, window, branches, cgsa or instructions.")],
     dataset: Annotated[str, typer.Option("--dataset", metavar="D", help="One dataset.")] = "streaming",
-    seeds: Annotated[str, typer.Option("--seeds", metavar="1,2,3", help="One grid of runs a seed.")] = "1,2,3",
+    seeds: Annotated[str, typer.Option("--seeds", metavar="1,2,3", help="One grid of runs per seed.")] = "1,2,3",
     variants: Annotated[list[str] | None, typer.Option(
-        "--variant", metavar="LABEL", help="Only this row, and the one it is compared with; may be repeated."
-    )] = None,
+        "--variant", metavar="LABEL",
+        help="Only this row (NIP, CGSA, 'K = 3', ...) and the one it is compared with; may be repeated.")] = None,
     recipe: Recipe = "tuned",
     settings: Settings = None,
     serving_lags: Annotated[str, typer.Option(

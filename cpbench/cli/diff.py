@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 EPILOG = """Examples:
 
-`cpbench diff ml-1m/sasrec ml-1m/hstu`  the newest run of each
+`cpbench diff ml-1m/leave-one-out/sasrec ml-1m/leave-one-out/hstu`  the newest run of each
 
 `cpbench diff results/ml-1m/leave-one-out/sasrec/tuned-seed1 results/ml-1m/leave-one-out/hstu/tuned-seed1`
 

@@ -21,7 +21,7 @@ EPILOG = """Examples:
 
 `cpbench download shop --from clicks.csv --columns user=visitor,item=product,time=clicked_at`  your own data
 
-`cpbench download shop --from shop.inter`  RecBole's atomic files, shop.item beside it"""
+`cpbench download plays --from plays.inter`  RecBole's atomic files, plays.item beside it"""
 
 
 def command(

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-RUN = "A run's folder, or part of its path (streaming/sasrec): the newest that fits."
+RUN = "A run's folder, or names of its path (streaming/sasrec): the newest that has them all."
 
 Json = Annotated[bool, typer.Option("--json", help="Print exactly one JSON document on standard output.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Say nothing but results, warnings and errors.")]

@@ -14,7 +14,7 @@ EPILOG = """Examples:
 
 `cpbench report --dataset amazon-beauty --reference sasrec --format markdown > beauty.md`
 
-`cpbench report --format csv`  one line a model, with every metric
+`cpbench report --format csv`  one line per model, with every metric
 
 `cpbench report --out report`  every format, one self-contained web page, and all figures as PNG, SVG and PDF
 

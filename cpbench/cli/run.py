@@ -40,13 +40,13 @@ EPILOG = """Examples:
 def command(
     models: Annotated[str, typer.Option("--model", metavar="M[,M...]", help="Models, separated by commas.")],
     datasets: Datasets = None,
-    seeds: Annotated[str, typer.Option("--seeds", metavar="1,2,3", help="One run a seed.")] = "1",
+    seeds: Annotated[str, typer.Option("--seeds", metavar="1,2,3", help="One run per seed.")] = "1",
     recipe: Recipe = "tuned",
     settings: Settings = None,
     split: SplitName = "leave-one-out",
     serving_lags: Annotated[str, typer.Option(
         "--serving-lag", metavar="TIME[,TIME...]",
-        help="Hide the last 900, 15m, 1h or 1d before a test event. Several protocols share a training.")] = "0",
+        help="Hide the last 900, 15m, 1h or 1d before a test event. Several lags share a training.")] = "0",
     condition: Annotated[str | None, typer.Option(
         "--condition", metavar="ATTRIBUTE", help="Also train to obey it (genre, category, popularity, freshness, ...)."
         )] = None,

@@ -9,11 +9,11 @@ from cpbench.files import RESULTS
 
 EPILOG = """Examples:
 
-`cpbench simulate --policy sasrec --policy climber-pilot`  two weeks of all users; differences from sasrec
+`cpbench simulate --policy streaming/sasrec --policy streaming/climber-pilot`  two weeks; differences from sasrec
 
 `cpbench simulate --policy streaming/sasrec --policy condition=genre --instructions 5 --seed 2`
 
-`cpbench simulate --policy popularity --days 3 --users 300 --set leave=0.3 --json`"""
+`cpbench simulate --policy streaming/popularity --days 3 --users 300 --set leave=0.3 --json`"""
 
 COLUMNS = {"like_rate": ("like rate", "{:.4f}"), "listening_minutes": ("minutes / user-day", "{:.2f}"),
            "genre_diversity": ("genres shown", "{:.2f}"), "language_diversity": ("languages shown", "{:.2f}")}
@@ -27,7 +27,7 @@ def command(
         "--users", metavar="N", min=1, help="How many users, drawn from the dataset's (default: all).")] = None,
     seed: Annotated[int, typer.Option("--seed", metavar="S", min=0, help="Of everything that is drawn.")] = 1,
     instructions: Annotated[int, typer.Option(
-        "--instructions", metavar="P", min=0, help="Precomputed instructions a user, for runs that were trained with "
+        "--instructions", metavar="P", min=0, help="Precomputed instructions per user, for runs that were trained with "
         "--condition; 0: their general list.")] = 3,
     serving_lag: Annotated[str, typer.Option(
         "--serving-lag", metavar="TIME", help="The policy sees the log up to this long before a request.")] = "15m",

@@ -65,7 +65,7 @@ def command(
     from cpbench.experiments.plan import explain, parse_lag, plan
     from cpbench.experiments.recipes import parse_settings
     from cpbench.experiments.search_space import parse_space
-    from cpbench.experiments.tune import searches, tune
+    from cpbench.experiments.tune import possible, searches, tune
 
     output = Output(as_json, quiet)
     if "," in dataset:
@@ -83,7 +83,7 @@ def command(
     from cpbench.cli.live import watching
 
     options = _options(split, serving_lag, exclude_seen, device)
-    with watching(output, trials * len(wanted)) as watcher:
+    with watching(output, sum(possible(search, trials) for search in wanted)) as watcher:
         ledgers = tune(wanted, trials, minutes, results, watcher, force, device)
     output.result({"searches": [_document(path, ledger, options) for path, ledger in ledgers]}, _tables(ledgers))
     for path, ledger in ledgers:

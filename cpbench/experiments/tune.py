@@ -155,6 +155,13 @@ def tune(wanted: Sequence[Search], trials: int, minutes: float, results: Path, w
     return found
 
 
+def possible(search: Search, trials: int) -> int:
+    """How many trials there can be: all settings of a small space and the recipe, where that is not one of them."""
+    recipe = {key: search.base.settings.config[key] for key in search.space}
+    size = count(search.space)
+    return trials if size >= trials else min(trials, int(size) + (recipe not in grid(search.space)))
+
+
 def _open(search: Search, part: Split, folder: Path, watcher: Watcher, force: bool) -> Ledger:
     """The ledger as it was left, or a new one: when told to, and when data or recipe are no longer what they were."""
     base, path = search.base, folder / LEDGER

@@ -44,13 +44,13 @@ def caption(table: "ComparisonTable") -> list[str]:
         lines.append(f"{', '.join(facts)}.")
     beams = sorted({f"{row.model} (beam of {row.beam})" for row in table.rows if row.beam is not None})
     if beams:
-        lines.append(f"Ranked by the lists they generate, a target outside the beam being a miss: {', '.join(beams)}.")
+        lines.append(f"Ranked by the lists they generate; a target outside the list is a miss: {', '.join(beams)}.")
     if table.meaningless:
         lines.append(f"Left out: {', '.join(table.meaningless)}: the catalogue has only {counts.get('items', 0)} "
                      "items.")
     notes_on = {entry.model: entry for row in table.rows for entry in row.undertuned}
-    lines += [f"Not to be expected: {model} at HR@10 {entry.metrics['HR@10']:.4f} in {entry.source.partition(';')[0]}: "
-              f"{entry.undertuned}." for model, entry in notes_on.items()]
+    lines += [f"Published, but no reference: {model}, HR@10 {entry.metrics['HR@10']:.4f} in "
+              f"{entry.source.partition(';')[0]}: {entry.undertuned}." for model, entry in notes_on.items()]
     if table.ceiling:
         lines.append("Ceiling: what the best possible ranking attains on these events; only a simulation knows it.")
     return lines
@@ -65,17 +65,20 @@ def _statistics(table: "ComparisonTable") -> list[str]:
     lines = []
     several = any(len(row.seeds) > 1 for row in table.rows)
     if any(estimate.interval for row in table.rows for estimate in row.metrics.values()):
-        lines.append("[a, b]: 95 % bootstrap interval of the mean, "
-                     f"{'users and seeds drawn again together' if several else 'users drawn again'}.")
+        drawn = "users drawn again"
+        if several:
+            alone = any(len(row.seeds) == 1 and not row.deterministic for row in table.rows)
+            drawn = f"users and seeds drawn again together{'; of a single run, users alone' * alone}"
+        lines.append(f"[a, b]: 95 % bootstrap interval of the mean, {drawn}.")
     compared = [row for row in table.rows if row.differences]
     if compared:
         rows = len(compared)
         family = (f"{rows} row{'s' * (rows > 1)}" if table.reference_is_named or rows == 1 else
                   f"all {rows * (rows + 1) // 2} pairs of rows, as the best row was chosen by these events")
         lines.append(f"Differences are to {table.reference}: paired t test over users{' and seeds' * several}; [a, b] "
-                     f"is of that one comparison, p is Holm-corrected over {family}. † differs (p < .05); ≈ is not "
-                     "told apart, and no difference larger than the figure behind ± can be upheld (two one-sided "
-                     "tests at 5 %).")
+                     f"is of that one comparison, p is Holm-corrected over {family}. † significant (p < .05); ≈ not "
+                     "significant: a difference larger than the figure after ± can be ruled out (two one-sided tests "
+                     "at 5 %).")
     single = [row.label for row in compared if not all(each.covers_seeds for each in row.differences.values())]
     if single:
         everything = "Every comparison" if len(single) == len(compared) else f"The comparison of {', '.join(single)}"
@@ -97,5 +100,5 @@ def _seeds(table: "ComparisonTable") -> str:
         if 1 in sizes:
             lines.append("Rows without ± are single runs.")
     if fixed:
-        lines.append(f"Another seed would change nothing in {', '.join(dict.fromkeys(fixed))}.")
+        lines.append(f"Deterministic, so that one run is enough: {', '.join(dict.fromkeys(fixed))}.")
     return " ".join(lines)

@@ -54,7 +54,7 @@ def grid(table: ComparisonTable, columns: Sequence[str] | None = None) -> TextTa
     expected = any(row.published for row in table.rows)
     if compared:
         short = table.reference if table.reference and len(table.reference) <= LONGEST else "the reference"
-        headings.append(f"{SORTED_BY} less {short}")
+        headings.append(f"{SORTED_BY} minus {short}")
     if expected:
         headings.append("published HR@10 / NDCG@10")
     numeric += [True] * (compared + expected)
@@ -99,7 +99,7 @@ def difference_cell(difference: Comparison | None) -> TextCell:
 
 
 def difference_text(difference: Comparison) -> str:
-    """``-0.0042 †``; where nothing is told apart, ``-0.0007 ≈ ±0.0021``: the largest difference that can be upheld."""
+    """``-0.0042 †``; where nothing is told apart, ``-0.0007 ≈ ±0.0021``: no larger difference is likely."""
     symbol = mark(difference)
     return f"{difference.mean:+.4f} {symbol}" + (f" ±{number(difference.bound)}" if "≈" in symbol else "")
 

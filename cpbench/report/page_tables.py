@@ -93,7 +93,7 @@ def differences(page: Page, table: ComparisonTable) -> SortableTable | None:
         columns += [(f"{name}{what}", partial(_compared, name, show, order))
                     for what, (show, order) in COMPARED.items()]
     rows = [row for row in table.rows if row.differences]
-    notes = ["Interval: 95 %, of the t test. p: two-sided, Holm-corrected. Bound: no larger difference can be upheld "
+    notes = ["Interval: 95 %, of the t test. p: two-sided, Holm-corrected. Bound: a larger difference can be ruled out "
              "(two one-sided tests at 5 %). d: Cohen's, of the differences between users."]
     return _grid(page, table, f"Differences to {table.reference}", columns, rows=rows, notes=notes)
 

@@ -91,6 +91,17 @@ def _reference(table: ComparisonTable, measured: Sequence[np.ndarray | None], wa
     return next((row for row in fitting if row.recipe == "tuned"), fitting[0] if fitting else None)
 
 
+def _corrected(pairs: Sequence[tuple[Sample, Sample]]) -> list[float]:
+    """The p-values of `pairs`, corrected as one family.
+
+    A p that knows no seeds is too small: it counts in the family, but lowers no correction of one that knows them.
+    """
+    values = p_values(pairs)
+    known = [one.knows_its_seeds and other.knows_its_seeds for one, other in pairs]
+    sure = holm([value if knows else 1.0 for value, knows in zip(values, known, strict=True)])
+    return [one if knows else other for one, other, knows in zip(sure, holm(values), known, strict=True)]
+
+
 def _with_statistics(table: ComparisonTable, users: np.ndarray, measured: Sequence[np.ndarray | None],
                      wanted: str | None) -> ComparisonTable:
     """`measured` are the ranks [S, E] of every row, of test events of `users` [E]."""
@@ -109,7 +120,7 @@ def _with_statistics(table: ComparisonTable, users: np.ndarray, measured: Sequen
             # the best row was chosen by these very events: any two rows could have been the ones compared
             family = combinations(samples, 2) if wanted is None else ((place, base) for place in others)
             pairs = list(map(frozenset, family))
-            found = holm(p_values([(samples[one], samples[other]) for one, other in pairs]))
+            found = _corrected([(samples[one], samples[other]) for one, other in pairs])
             corrected = dict(zip(pairs, found, strict=True))
             for place in others:
                 difference = replace(compare(samples[place], samples[base]),

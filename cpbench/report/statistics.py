@@ -61,7 +61,7 @@ class Comparison:
     """One model less another.
 
     `p_value` is two-sided, and of a family of comparisons once `holm` has been asked. `effect` is Cohen's d of the
-    paired differences over users. `bound`: no difference larger than this can be upheld (two one-sided tests at 5 %).
+    paired differences over users. `bound`: a larger difference can be ruled out (two one-sided tests at 5 %).
     `covers_seeds` is false where one of the two is a single run of a model that seeds change.
     """
 

@@ -11,7 +11,7 @@ from cpbench.report.tables import ComparisonTable
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
 
-DIFFERENCE = " less "
+DIFFERENCE = " minus "
 """In the heading of the differences to the reference."""
 EXPENDABLE = ("HR@50", "HR@20", "HR@5", "MRR", "parameters", "published HR@10 / NDCG@10", "fit seconds", "seeds",
               DIFFERENCE, "HR@10")
@@ -88,7 +88,7 @@ def _width(cells: TextTable, place: int) -> int:
 
 
 def _heading(cells: TextTable, place: int) -> str:
-    return SHORT.get(cells.headings[place], cells.headings[place].replace(DIFFERENCE, "\nless "))
+    return SHORT.get(cells.headings[place], cells.headings[place].replace(DIFFERENCE, "\nminus "))
 
 
 def _draw(cells: TextTable, layout: Layout) -> "RenderableType":

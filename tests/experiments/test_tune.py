@@ -9,7 +9,7 @@ from cpbench.experiments import tune as module
 from cpbench.experiments.plan import plan
 from cpbench.experiments.runner import run
 from cpbench.experiments.search_space import Range, parse_space
-from cpbench.experiments.tune import Ledger, searches, tune
+from cpbench.experiments.tune import Ledger, possible, searches, tune
 from cpbench.training import loop
 from tests.experiments.test_runner import Notes
 from tests.experiments.tiny import place, tiny
@@ -104,6 +104,14 @@ def test_what_can_be_counted_is_tried_in_order_and_only_once(tmp_path: Path) -> 
 def test_settings_that_the_recipe_has_are_not_tried_again(tmp_path: Path) -> None:
     ledger, _ = go(tmp_path / "results", 9, ["ridge=50,200,500"], "ease", overrides={})  # tuned: 200
     assert [trial.settings for trial in ledger.trials] == [{}, {"ridge": 50}, {"ridge": 500}]
+
+
+@pytest.mark.parametrize(("space", "trials", "expected"), [
+    (["dropout=0.1,0.3"], 20, 3), (["blocks=2,3"], 20, 2), (["dropout=0.1,0.3"], 2, 2), (["dropout=0.0..0.5"], 20, 20)])
+def test_how_many_trials_there_can_be_is_known_before(space: list[str], trials: int, expected: int) -> None:
+    (search,) = searches(plan(["sasrec"], ["tiny"], [1], overrides=SHORT), parse_space(space))
+    assert search.base.settings.config["dropout"] not in (0.1, 0.3)
+    assert possible(search, trials) == expected
 
 
 def test_a_countable_space_larger_than_the_trials_is_searched_without_repeating(tmp_path: Path) -> None:

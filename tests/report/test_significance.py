@@ -94,7 +94,23 @@ def test_a_table_of_single_runs_does_not_speak_of_seeds(runs):
     single, _ = with_statistics(comparison_tables([run for run in runs if run.record.seed == 1])[0])
     text, other = ("\n".join(caption(table)) for (table,) in (several, single))
     assert "users and seeds drawn again together" in text and "t test over users and seeds;" in text
+    assert "drawn again together; of a single run, users alone." in text
     assert "users drawn again." in other and "t test over users; " in other
+
+
+def test_a_p_that_knows_no_seeds_makes_none_smaller_that_knows_them(runs, tmp_path):
+    """hstu is a single run: were it not, its sure p would leave the others a smaller family."""
+    worst = kept(tmp_path, "hstu", 9, 0.05)
+    rows = [*runs[:-1], worst]
+
+    def p_value(runs) -> dict[str, float]:
+        (table,), _ = with_statistics(comparison_tables(runs)[0], "sasrec")
+        return {row.model: row.differences["HR@10"].p_value for row in table.rows[1:]}
+
+    uncorrected = p_value(rows[:6])["gru4rec"]
+    assert p_value(rows)["gru4rec"] == pytest.approx(min(1.0, 2 * uncorrected))  # beside it only hstu is not behind it
+    several = [*runs[:-1], *(kept(tmp_path, "pinrec", seed, 0.05) for seed in (1, 2, 3))]
+    assert p_value(several)["gru4rec"] == pytest.approx(uncorrected)
 
 
 def test_a_correction_counts_all_rows(runs):

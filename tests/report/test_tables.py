@@ -35,9 +35,9 @@ def test_a_model_that_counts_is_no_single_run():
     cost = record().cost.model_copy(update={"epochs": 0})
     fixed = [record("ease").model_copy(update={"cost": cost}), record("item-knn").model_copy(update={"cost": cost})]
     (table,), _ = comparison_tables(runs(fixed))
-    assert "Another seed would change nothing in ease, item-knn." in caption(table)
+    assert "Deterministic, so that one run is enough: ease, item-knn." in caption(table)
     (mixed,), _ = comparison_tables(runs([*fixed[:1], record("sasrec")]))
-    assert any(line.startswith("Single run of each model") and line.endswith(" change nothing in ease.")
+    assert any(line.startswith("Single run of each model") and line.endswith(" is enough: ease.")
                for line in caption(mixed))
 
 
@@ -55,7 +55,7 @@ def test_a_model_without_epochs_whose_seeds_differ_is_not_taken_to_count():
     (same,), _ = comparison_tables(runs([*own[:1], own[0].model_copy(update={"seed": 2})]))
     (differing,), _ = comparison_tables(runs(own))
     assert same.rows[0].deterministic and not differing.rows[0].deterministic
-    assert not any("change nothing" in line for line in caption(differing))
+    assert not any("Deterministic" in line for line in caption(differing))
 
 
 def test_tables_that_differ_in_seen_items_alone_have_titles_of_their_own():
@@ -161,7 +161,7 @@ def test_a_metric_that_no_ranking_can_have_leaves_the_run_out(tmp_path, part, na
 
 def test_a_model_that_generates_is_said_to_be_ranked_by_its_beam():
     (table,), _ = comparison_tables(runs([record("sasrec"), record("tiger", notes={"events": 40.0, "beam": 50.0})]))
-    assert ("Ranked by the lists they generate, a target outside the beam being a miss: tiger (beam of 50)."
+    assert ("Ranked by the lists they generate; a target outside the list is a miss: tiger (beam of 50)."
             in caption(table))
     assert not any("beam" in line for line in caption(comparison_tables(runs([record("sasrec")]))[0][0]))
 
