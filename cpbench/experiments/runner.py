@@ -104,11 +104,11 @@ def check_writable(results: Path) -> None:
 
 
 def _run_cell(cell: Cell, part: Split, folder: Path, watcher: Watcher, force: bool, device: torch.device,
-              tape: Path | None) -> Outcome:
+              tape: Path | None, needs_model: bool = False) -> Outcome:
     with only_one(folder, watcher.say):
         clear_leftovers(folder)
         if not force:
-            record = _finished(cell, part, folder, watcher)
+            record = _finished(cell, part, folder, watcher, needs_model)
             if record is not None:
                 return Outcome(cell, "skipped", folder, record)
         unfinished = folder.with_name(f"{folder.name}.unfinished")
@@ -134,17 +134,20 @@ def _run_pretraining(cell: Cell, part: Split, results: Path, watcher: Watcher, d
     base = cell.pretraining()
     watcher.say(f"pre-training: {base.label}")
     folder = base.folder(results)
-    _run_cell(base, replace(part, protocol=base.protocol), folder, watcher, False, device, tape)
+    _run_cell(base, replace(part, protocol=base.protocol), folder, watcher, False, device, tape, needs_model=True)
     return folder
 
 
-def _finished(cell: Cell, part: Split, folder: Path, watcher: Watcher) -> RunRecord | None:
-    """The record of this very run, if there is one: same data and same settings."""
+def _finished(cell: Cell, part: Split, folder: Path, watcher: Watcher, needs_model: bool) -> RunRecord | None:
+    """The record of this very run, if there is one: same data and same settings, and the model where it is needed."""
     if not (folder / FILE_NAME).exists():
         return None
     record = load_record(folder)
     if not (folder / RANKS).is_file():
         watcher.say("its ranks are gone: running it again")
+        return None
+    if needs_model and not (folder / "model").is_dir():
+        watcher.say("its model is gone: running it again")
         return None
     if record.dataset_fingerprint != part.dataset.fingerprint:
         watcher.say(f"the data have changed since this run was recorded ({record.dataset_fingerprint} then, "

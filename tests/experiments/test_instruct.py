@@ -1,5 +1,6 @@
 """Runs with a condition: pre-training first, then the stage that obeys; interrupted, repeated, refused."""
 
+import shutil
 from pathlib import Path
 
 import polars as pl
@@ -54,6 +55,17 @@ def test_pretraining_comes_first_and_is_not_repeated(tmp_path):
     assert other.record.stages[0].run == first.record.stages[0].run and other.folder != first.folder
     (alone,), notes = go(tmp_path, condition=None, overrides=FIRST)
     assert alone.status == "skipped" and alone.folder == base
+
+
+def test_a_pretraining_whose_model_is_gone_is_done_again(tmp_path):
+    """As after a clone of records that come without models."""
+    (base,), _ = go(tmp_path, condition=None, overrides=FIRST)
+    shutil.rmtree(base.folder / "model")
+    (outcome,), notes = go(tmp_path)
+    assert outcome.status == "done" and any("its model is gone" in line for line in notes.lines)
+    assert (base.folder / "model").is_dir()
+    (again,), _ = go(tmp_path, condition=None, overrides=FIRST)
+    assert again.status == "skipped" and again.record.metrics == base.record.metrics
 
 
 def test_the_record_says_what_each_stage_was_worth(tmp_path):
