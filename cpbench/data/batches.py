@@ -46,6 +46,7 @@ class TrainingSequences:
 
     @property
     def n_sequences(self) -> int:
+        """Sequences in one epoch."""
         return len(self.start)
 
     @property
