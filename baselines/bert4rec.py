@@ -11,6 +11,8 @@ never the item: [mask] stands in its place before anything else happens. Masks a
 authors draw ten sets once). A share of the sequences masks its last item alone, the very task of recommending: the
 authors add one such copy to the ten.
 
+Nobody asks for the states of the other positions, so the last block computes those of the [mask]s alone.
+
 With ``output = "own"`` the last two steps are those of RecBoard: the states themselves, and item vectors that are not
 the ones that are read.
 """
@@ -65,9 +67,10 @@ class Block(nn.Module):
         )
         self.feed_forward_norm = nn.LayerNorm(config.width)
 
-    def forward(self, x: Tensor, bias: Tensor) -> Tensor:
-        """x [B, L, D] -> [B, L, D]; bias [B, 1, 1, L] hides padding."""
-        x = self.attention_norm(x + self.dropout(self.attention(x, bias)))
+    def forward(self, x: Tensor, bias: Tensor, asked: Tensor | None = None) -> Tensor:
+        """x [B, L, D] -> [B, L, D]; bias [B, 1, 1, L] hides padding; `asked` as in `SelfAttention`: -> [B, M, D]."""
+        mixed = self.attention(x, bias, asked)
+        x = self.attention_norm((x if asked is None else asked) + self.dropout(mixed))
         normed: Tensor = self.feed_forward_norm(x + self.feed_forward(x))
         return normed
 
@@ -107,16 +110,21 @@ class BERT4Rec(SequenceModel):
         vectors = self.items.weight[:self.mask] if self.config.output == "tied" else self.answers.weight
         return torch.cat([vectors, self.item_bias[:, None]], 1)
 
-    def encode(self, items: Tensor, lengths: Tensor) -> Tensor:
-        """States of every position, [B, L, D]: items int64 [B, L] (`self.mask` is [mask]), lengths [B] >= 1."""
+    def encode(self, items: Tensor, lengths: Tensor, cells: Tensor) -> Tensor:
+        """States of the T cells marked in `cells` bool [B, L], row by row, [T, D]: items int64 [B, L] (`self.mask` is
+        [mask]), lengths [B] >= 1."""
         width = items.shape[1]
         position = from_the_end(lengths, width, self.config.length + 1)
         padding = torch.arange(width, device=self.device) >= lengths[:, None]
         bias = torch.zeros(padding.shape, device=self.device).masked_fill(padding, -torch.inf)[:, None, None, :]
         x = self.dropout(self.norm(self.items(items) + self.positions(position)))
-        for block in self.blocks:
+        for block in self.blocks[:-1]:
             x = block(x, bias)
-        return x
+        counts = cells.sum(1)
+        places = torch.argsort(cells.long(), dim=1, descending=True, stable=True)[:, :int(counts.max())]
+        asked = x.gather(1, places[:, :, None].expand(-1, -1, x.shape[-1]))
+        states: Tensor = self.blocks[-1](x, bias, asked)
+        return states[torch.arange(places.shape[1], device=self.device) < counts[:, None]]
 
     def answer(self, states: Tensor) -> Tensor:
         """States [T, D] -> queries [T, D + 1]."""
@@ -124,10 +132,9 @@ class BERT4Rec(SequenceModel):
         return nn.functional.pad(asked, (0, 1), value=1.0)
 
     def queries(self, batch: Sequences, items: Tensor | None = None) -> Tensor:
-        rows = torch.arange(len(batch.items), device=self.device)
-        asked = nn.functional.pad(batch.items, (0, 1))
-        asked[rows, batch.lengths] = self.mask
-        return self.answer(self.encode(asked, batch.lengths + 1)[rows, batch.lengths])
+        items = nn.functional.pad(batch.items, (0, 1))
+        last = torch.arange(items.shape[1], device=self.device) == batch.lengths[:, None]
+        return self.answer(self.encode(items.masked_fill(last, self.mask), batch.lengths + 1, last))
 
     def hidden(self, batch: Sequences) -> Tensor:
         """One encoder pass a position: unlike a causal model's, the state of an item changes with what follows."""
@@ -145,5 +152,5 @@ class BERT4Rec(SequenceModel):
 
     def training_loss(self, batch: Sequences) -> tuple[Tensor, dict[str, float]]:
         cells = self.masked_cells(batch)
-        states = self.encode(batch.items.masked_fill(cells, self.mask), batch.lengths)
-        return full_softmax(self.answer(states[cells]), self.item_matrix(), batch.items[cells]), {}
+        states = self.encode(batch.items.masked_fill(cells, self.mask), batch.lengths, cells)
+        return full_softmax(self.answer(states), self.item_matrix(), batch.items[cells]), {}

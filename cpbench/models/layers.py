@@ -103,9 +103,18 @@ class SelfAttention(nn.Module):
         self.query_key_value = nn.Linear(width, 3 * width)
         self.output = nn.Linear(width, width)
 
-    def forward(self, x: Tensor, bias: Tensor | None = None) -> Tensor:
-        """x [B, L, D] -> [B, L, D]; bias as in `attend`, also [B, 1, 1, L] to hide the same keys from every row."""
-        query, key, value = (split_heads(part, self.heads) for part in self.query_key_value(x).chunk(3, dim=-1))
+    def forward(self, x: Tensor, bias: Tensor | None = None, asked: Tensor | None = None) -> Tensor:
+        """x [B, L, D] -> [B, L, D]; bias as in `attend`, also [B, 1, 1, L] to hide the same keys from every row.
+
+        With `asked` [B, M, D] only these states, rows of `x`, look at the keys of all: -> [B, M, D]; this wants a bias.
+        """
+        if asked is None:
+            parts = self.query_key_value(x).chunk(3, dim=-1)
+        else:
+            weight, offset, width = self.query_key_value.weight, self.query_key_value.bias, x.shape[-1]
+            parts = (F.linear(asked, weight[:width], offset[:width]),
+                     *F.linear(x, weight[width:], offset[width:]).chunk(2, dim=-1))
+        query, key, value = (split_heads(part, self.heads) for part in parts)
         mixed = attend(query, key, value, bias, dropout=self.dropout if self.training else 0.0)
         projected: Tensor = self.output(merge_heads(mixed))
         return projected

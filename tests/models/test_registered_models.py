@@ -14,7 +14,7 @@ SMALL: dict[str, list[dict[str, Any]]] = {
     "pinrec": [{"width": 16, "blocks": 1, "negatives": 16}],
     "bsarec": [{"width": 16, "blocks": 1}],
     "esasrec": [{"width": 16, "negatives": 16}],
-    "bert4rec": [{"width": 32, "blocks": 1, "mask_rate": 0.5, "output": output} for output in ("tied", "own")],
+    "bert4rec": [{"width": 64, "blocks": 1, "mask_rate": 0.5, "output": output} for output in ("tied", "own")],
     "gru4rec": [{"width": 16, "layers": 2}],
     "hstu": [{"width": 16, "length": 20, **more} for more in (
         {"heads": 2, "query_width": 6, "value_width": 8, "request_time": True},
