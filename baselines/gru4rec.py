@@ -7,7 +7,7 @@ item vectors -> dropout -> GRU layers, dropout after each -> inner product with 
 Input and output share the item vectors (the authors' "constrained embedding"). Their session-parallel batches exist to
 carry states across batches of long sessions; here a batch holds whole sequences, so every state starts from zero and
 backpropagation is not cut. Negatives are drawn for the batch, as theirs are. Left out: their bias per item, their
-popularity-shaped sampling with its correction, and Adagrad.
+popularity-shaped sampling with its correction, the other targets of the batch as negatives, and Adagrad.
 """
 
 import torch
@@ -28,7 +28,8 @@ class GRU4RecConfig(NextItemConfig):
     embedding_dropout: float = Field(0.2, ge=0, lt=1)
     """On the item vectors that are read (dropout_p_embed), not on those that are scored."""
     hidden_dropout: float = Field(0.2, ge=0, lt=1)
-    """On what each layer gives to the next, and the last one to the scores (dropout_p_hidden)."""
+    """On what each layer gives to the next, and the last one to the scores (dropout_p_hidden: theirs drops the carried
+    state, too)."""
 
 
 class GRU4Rec(NextItemModel):

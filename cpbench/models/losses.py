@@ -68,7 +68,7 @@ def full_softmax(hidden: Tensor, items: Tensor, targets: Tensor) -> Tensor:
 
 
 def uniform_negatives(count: int, n_items: int, device: torch.device) -> Tensor:
-    """S item ids drawn uniformly with replacement, int64 [S], shared by every target of the batch."""
+    """S item ids drawn uniformly with replacement, int64 [S]: S shared by a batch, or T x S, S for each target."""
     return torch.randint(n_items, (count,), device=device)
 
 
