@@ -20,6 +20,16 @@ class UsageError(CpbenchError):
     exit_code = 2
 
 
+def on_one_line(error: BaseException) -> str:
+    """What an unforeseen error says, without the stack that torch's and polars' messages go on with.
+
+    >>> on_one_line(ValueError("too large\\nframe #0"))
+    'ValueError: too large'
+    """
+    lines = str(error).strip().splitlines()
+    return f"{type(error).__name__}: {lines[0] if lines else 'no message'}"
+
+
 def invalid(error: "ValidationError") -> UsageError:
     """The error for settings that a pydantic model refused: all that is wrong with them, in one sentence."""
     return UsageError("; ".join(

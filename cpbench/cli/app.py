@@ -6,6 +6,7 @@ import os
 import sys
 
 import typer
+from polars.exceptions import PanicException
 from rich.console import Console
 from rich.markup import escape
 
@@ -28,7 +29,8 @@ from cpbench.cli import (
     tune,
     verify,
 )
-from cpbench.errors import CpbenchError
+from cpbench.cli.console import visible
+from cpbench.errors import CpbenchError, on_one_line
 from cpbench.files import CONTROL
 
 app = typer.Typer(
@@ -75,7 +77,8 @@ def root(version: bool = typer.Option(False, "--version", callback=_version, is_
 
 def fail(message: str, status: int) -> None:
     console = Console(stderr=True, emoji=False)
-    console.print(f"[bold red]error:[/] {escape(message)}", highlight=False, soft_wrap=True)
+    line = " ".join(visible(message).splitlines())
+    console.print(f"[bold red]error:[/] {escape(line)}", highlight=False, soft_wrap=True)
     sys.exit(status)
 
 
@@ -110,11 +113,13 @@ def main() -> None:
         again = "starts anew (--force)" if "--force" in sys.argv else "continues"
         fail(f"interrupted; nothing half-written was left, the same command {again}", 130)
     except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         sys.exit(1)
-    except Exception as error:
+    except (Exception, PanicException) as error:
         if isinstance(error, OSError) and error.errno == errno.ENOSPC and error.filename is None:
             fail(f"standard output cannot be written: {error.strerror}", 1)
         if os.environ.get("CPBENCH_DEBUG"):
             raise
-        fail(f"{type(error).__name__}: {error} (this is a bug in cpbench; set CPBENCH_DEBUG=1 for the details)", 1)
+        if isinstance(error, MemoryError) or "allocate memory" in str(error):
+            fail(f"this needs more memory than there is ({on_one_line(error)})", 1)
+        fail(f"{on_one_line(error)} (this is a bug in cpbench; set CPBENCH_DEBUG=1 for the details)", 1)

@@ -28,6 +28,7 @@ def command(
     from cpbench.models.conformance import check
     from cpbench.models.registry import find_class
 
+    output = Output(as_json)
     sys.path.append(str(Path.cwd()))  # a class in a file that is not installed yet
     model_class = find_class(model)
     checks = [*check(model_class), check_recipes(model_class)]
@@ -39,6 +40,6 @@ def command(
     for result in checks:
         table.add_row(result.name, "[green]ok[/]" if result.ok else "[bold red]failed[/]", escape(result.message))
     document = {"model": model, "ok": not failed, "checks": [result._asdict() for result in checks]}
-    Output(as_json).result(document, table)
+    output.result(document, table)
     if failed:
         raise typer.Exit(1)

@@ -52,7 +52,10 @@ def items_beside(path: Path) -> Path | None:
 def _items(path: Path, unit: Unit) -> tuple[pl.DataFrame, list[str]]:
     frame, place = _read(path, ITEMS)
     header = _header(path)
-    title = next((name for name in header if name == "title" or name.endswith("_title")), None)
+    if "id" in header or header.get("released", "float") != "float":
+        raise UsageError(f"{path}: {'id' if 'id' in header else 'released'} means something else here "
+                         "(item_id:token is the id, released:float the release time): give the column another name")
+    title = "title" if "title" in header else next((name for name in header if name.endswith("_title")), None)
     columns = {"id": unique_ids(frame["item_id"], place), "title": pl.Series([None] * frame.height, dtype=pl.String)}
     left_out = []
     for name, kind in header.items():
@@ -106,7 +109,7 @@ def _header(path: Path) -> dict[str, str]:
     with fetch.reading(path), path.open("rb") as stream:
         line = stream.readline()
     try:
-        fields = line.decode().rstrip("\r\n").split(TAB)
+        fields = line.decode("utf-8-sig").rstrip("\r\n").split(TAB)
     except UnicodeDecodeError:
         raise UsageError(f"{path} is not UTF-8 text") from None
     if fields == [""]:
@@ -134,8 +137,8 @@ def export(dataset: Dataset, folder: Path, force: bool = False) -> list[Path]:
         if path.exists() and not force:
             raise UsageError(f"{path} exists already (--force writes it again)")
     table = dataset.item_table
-    if odd := [name for name in dataset.attribute_names if ":" in name]:
-        raise UsageError(f"RecBole cannot read a column called {odd[0]!r}: the colon sets off the type")
+    if odd := [name for name in dataset.attribute_names if ":" in name or not name]:
+        raise UsageError(f"RecBole cannot read a column called {odd[0]!r}: a name and a colon stand before its type")
     users = dataset.user_ids.cast(pl.String).gather(dataset.user_of_interaction())
     interactions = pl.DataFrame({"user_id:token": users, "item_id:token": table["id"].gather(dataset.items),
                                  "timestamp:float": dataset.times})

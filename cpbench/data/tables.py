@@ -35,7 +35,7 @@ def unique_ids(column: pl.Series, place: Place) -> pl.Series:
 
 def ids(column: pl.Series, place: Place) -> pl.Series:
     """The column as text. Raises UsageError, naming the row, where one is missing or no text."""
-    if column.dtype.is_nested():
+    if column.dtype.is_nested() or column.dtype.is_temporal():
         raise UsageError(f"{place(0)}: {column.name} is of type {column.dtype}, not an id")
     try:
         found = column.cast(pl.String)
@@ -75,6 +75,8 @@ def read_table(path: Path, wanted: Sequence[str] | None = None) -> tuple[pl.Data
             except pl.exceptions.PolarsError:
                 frame = read_slowly(path, present, used, TEXTS[kind])
     frame.columns = used
+    if kind in TEXTS and frame.is_empty():  # lines may end in carriage returns alone, which polars does not know
+        frame = read_slowly(path, present, used, TEXTS[kind])
     if kind in TEXTS:
         frame = _without_blank_end(frame, place)
     if frame.is_empty():

@@ -46,14 +46,14 @@ def microseconds(column: pl.Series, unit: Unit, place: Place, release: bool = Fa
         raise UsageError(f"{place(_first(missing))}: {column.name} is missing; every interaction needs a time")
     if column.dtype == pl.String:
         column = _from_text(column, place)
-    if column.dtype == pl.Date:
-        column = column.cast(pl.Datetime("us"))
-    if column.dtype == pl.Datetime:
-        return _not_before(column.dt.epoch("us"), MICRO, release, place)
+    if column.dtype in (pl.Date, pl.Datetime):
+        return _from_calendar(column, release, place)
     if not column.dtype.is_numeric():
         raise UsageError(f"{place(0)}: {column.name} is of type {column.dtype}, neither a number nor a datetime")
-    if column.dtype.is_decimal():
-        column = column.cast(pl.Float64 if column.dtype.scale else pl.Int64)  # type: ignore[attr-defined]
+    if not column.dtype.is_float():  # decimals, and integers that may be wider than 64 bits
+        whole = column.cast(pl.Int64, strict=False)
+        fraction = column.dtype.is_decimal() and column.dtype.scale  # type: ignore[attr-defined]
+        column = column.cast(pl.Float64) if fraction or whole.null_count() > column.null_count() else whole
     if column.dtype.is_float():
         unusable = ~column.is_finite().fill_null(True)
         if unusable.any():
@@ -64,9 +64,26 @@ def microseconds(column: pl.Series, unit: Unit, place: Place, release: bool = Fa
     _check_calendar(column, unit, place, release)
     if column.dtype.is_float():
         return (column / per * MICRO).floor().cast(pl.Int64)
-    # integers stay integers: a float64 cannot hold every nanosecond
-    whole = column.cast(pl.Int64)
-    return whole // (per // MICRO) if per > MICRO else whole * (MICRO // per)
+    return _in_microseconds(column, per)
+
+
+def _from_calendar(column: pl.Series, release: bool, place: Place) -> pl.Series:
+    """Dates and datetimes as Int64 microseconds; the calendar's own conversions overflow in silence, or panic."""
+    count, per = column.to_physical().cast(pl.Int64), 1
+    if column.dtype == pl.Date:
+        count *= 86_400
+    else:
+        per = PER_SECOND[column.dtype.time_unit]  # type: ignore[attr-defined]
+    late = (count > float(LATEST) * per).fill_null(False)
+    if late.any():
+        raise UsageError(f"{place(_first(late))}: {column.name} is later than the year 5138, as no time of a log is")
+    _not_before(count, per, release, place)
+    return _in_microseconds(count, per)
+
+
+def _in_microseconds(count: pl.Series, per: int) -> pl.Series:
+    """Whole numbers, of which a second has `per`; a float64 cannot hold every nanosecond."""
+    return count // (per // MICRO) if per > MICRO else count * (MICRO // per)
 
 
 def _from_text(column: pl.Series, place: Place) -> pl.Series:
@@ -131,14 +148,13 @@ def _check_calendar(column: pl.Series, unit: Unit, place: Place, release: bool) 
         raise UsageError(f"{where} the first hour of 1970; the times look like years: write {int(first)}-01-01")
 
 
-def _not_before(times: pl.Series, per: int, release: bool, place: Place) -> pl.Series:
-    """`times`, of which a second has `per`, where none is too early."""
+def _not_before(times: pl.Series, per: int, release: bool, place: Place) -> None:
+    """Refuse a time that is too early; a second has `per` of their unit."""
     early = (times < (float(EARLIEST) * per if release else 0)).fill_null(False)
     if early.any():
         row = _first(early)
         what = "before the year 1" if release else "negative"
         raise UsageError(f"{place(row)}: {times.name} is {what} ({times[row] // per} seconds since 1970)")
-    return times
 
 
 def _first(flags: pl.Series) -> int:

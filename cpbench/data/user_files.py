@@ -131,12 +131,21 @@ def read_items(path: Path, unit: Unit) -> pl.DataFrame:
                                      "title": pl.Series([None] * frame.height, dtype=pl.String)}
     for name in frame.columns:
         if name == "title":
-            columns[name] = frame[name].cast(pl.String)
+            columns[name] = _title(frame[name], path)
         elif name == "released":
             columns[name] = seconds(frame[name], unit, place, release=True)
         elif name != "id":
             columns[name] = _values(frame[name], path)
     return pl.DataFrame(columns)
+
+
+def _title(column: pl.Series, path: Path) -> pl.Series:
+    try:
+        if not column.dtype.is_nested():
+            return column.cast(pl.String)
+    except pl.exceptions.PolarsError:
+        pass
+    raise UsageError(f"{path}: column 'title' is of type {column.dtype}, not text")
 
 
 def _values(column: pl.Series, path: Path) -> pl.Series:

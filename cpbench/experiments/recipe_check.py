@@ -19,4 +19,5 @@ def check_recipes(model_class: type[Recommender]) -> Check:
                 raise UsageError(f"search: unknown key {key!r}{nearest(key, sorted(known_keys(model_class)))}")
     except CpbenchError as error:
         return Check("recipes", False, str(error))
-    return Check("recipes", True, "" if recipes else f"no {model_class.name}.toml beside the module: only its defaults")
+    file = f"{getattr(model_class, 'name', 'NAME')}.toml"
+    return Check("recipes", True, "" if recipes else f"no {file} beside the module: only its defaults")

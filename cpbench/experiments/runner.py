@@ -18,7 +18,7 @@ import torch
 
 from cpbench.data import catalogue
 from cpbench.data.protocol import Protocol, Split, split
-from cpbench.errors import CpbenchError, UsageError
+from cpbench.errors import CpbenchError, UsageError, on_one_line
 from cpbench.evaluation.evaluate import evaluate
 from cpbench.experiments import environment
 from cpbench.experiments.ceiling import record_ceiling
@@ -87,8 +87,7 @@ def sentence(error: Exception) -> CpbenchError:
     """Any failure as one that a command can report."""
     if isinstance(error, CpbenchError):
         return error
-    return CpbenchError(f"{type(error).__name__}: {str(error).strip() or 'no message'} "
-                        "(set CPBENCH_DEBUG=1 for the details)")
+    return CpbenchError(f"{on_one_line(error)} (set CPBENCH_DEBUG=1 for the details)")
 
 
 def check_writable(results: Path) -> None:

@@ -204,7 +204,8 @@ class Recommender(ABC):
     def recipe_file(cls) -> Path | None:
         """``NAME.toml`` beside the class's module: its recipes. None when the model ships none."""
         source = getattr(inspect.getmodule(cls), "__file__", None)
-        path = Path(source).with_name(f"{cls.name}.toml") if source else None
+        name = getattr(cls, "name", None)
+        path = Path(source).parent / f"{name}.toml" if source and name else None
         return path if path and path.is_file() else None
 
 

@@ -7,7 +7,7 @@ raises CheckError with one sentence, or returns a remark where it does not apply
 import tempfile
 from collections.abc import Callable
 from dataclasses import replace
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import NamedTuple
 
 import numpy as np
@@ -69,7 +69,10 @@ def _one_line(error: BaseException) -> str:
 
 def check_config(examination: Examination) -> None:
     model_class = examination.model_class
-    require(isinstance(getattr(model_class, "name", None), str) and bool(model_class.name), "the class has no name")
+    name = getattr(model_class, "name", None)
+    if not isinstance(name, str) or not name:
+        raise CheckError("the class has no name")
+    require(PurePath(name).name == name and name.isprintable(), f"the name {name!r} cannot be that of a file")
     require(isinstance(examination.config, ModelConfig), "Config does not derive from cpbench.models.base.ModelConfig")
     own = set(type(examination.config).model_fields)
     if issubclass(model_class, NeuralRecommender):

@@ -52,6 +52,13 @@ def test_a_mistyped_command_or_option_gets_the_nearest(tmp_path):
     assert done.returncode == 2 and "--format" in done.stderr and done.stdout == ""
 
 
+def test_a_header_steers_no_terminal(tmp_path):
+    (tmp_path / "c.csv").write_text('x\x1b[31m,"two\nlines",t\na,b,1\n')
+    done = cpbench(tmp_path, "download", "mine", "--from", "c.csv", "--columns", "user=u,item=i,time=t")
+    assert refused(done, 2) == r"c.csv: unknown column 'u'; Known: t, two lines, x\x1b[31m"
+    assert done.stderr.count("\n") == 1
+
+
 @pytest.mark.parametrize("argument", ["res\x1b[31mults", "res\udcffults"])
 def test_an_argument_that_no_record_could_hold(tmp_path, argument):
     done = cpbench(tmp_path, "report", "--results", argument)

@@ -37,6 +37,22 @@ def test_a_class_in_the_current_folder_that_fails_exits_with_one(tmp_path: Path)
     assert not checks["scores"]["ok"] and checks["scores"]["message"].endswith("scores are NaN or infinite")
 
 
+@pytest.mark.parametrize(("line", "message"), [
+    ("name = None", "the class has no name"), ("name = 'a/b'", "the name 'a/b' cannot be that of a file")])
+def test_a_model_without_a_usable_name(tmp_path: Path, line: str, message: str) -> None:
+    (tmp_path / "mine.py").write_text(BROKEN.replace("    def score", f"    {line}\n    def score"))
+    done = own_process(tmp_path, "check-model", "mine:Broken", "--json")
+    assert done.returncode == 1
+    assert json.loads(done.stdout)["checks"][0] == {"name": "config", "ok": False, "message": message}
+
+
+def test_what_a_model_prints_is_no_part_of_the_document(tmp_path: Path) -> None:
+    (tmp_path / "mine.py").write_text(BROKEN.replace("        return", "        print('scoring')\n        return"))
+    done = own_process(tmp_path, "check-model", "mine:Broken", "--json")
+    assert json.loads(done.stdout)["model"] == "mine:Broken"
+    assert "scoring" in done.stderr
+
+
 def test_a_model_that_leaves_the_process_is_not_taken_for_one_that_passed(tmp_path: Path) -> None:
     (tmp_path / "leaving.py").write_text("import sys; sys.exit(0)")
     assert refused(own_process(tmp_path, "check-model", "leaving:Model"), 2).startswith(

@@ -66,6 +66,16 @@ def test_a_round_trip(tmp_path: Path) -> None:
     assert third.fingerprint == second.fingerprint
 
 
+def test_a_byte_order_mark_is_no_letter(tmp_path: Path) -> None:
+    assert sequences(prepare_atomic("mine", written(tmp_path, "\ufeff" + INTER)))["bob"] == [("x", 20)]
+
+
+def test_the_title_before_what_is_only_called_like_one(tmp_path: Path) -> None:
+    item = "item_id:token\tsub_title:token\ttitle:token\nx\tII\tToy Story\n"
+    table = prepare_atomic("mine", written(tmp_path, item=item)).item_table
+    assert table.filter(pl.col("id") == "x").to_dicts() == [{"id": "x", "title": "Toy Story", "sub_title": ["II"]}]
+
+
 def test_a_quote_inside_a_field_is_a_letter(tmp_path: Path) -> None:
     """As in RecBole, whose reader unquotes a field that begins with a quote and takes any other as it stands."""
     inter = 'user_id:token\titem_id:token\ttimestamp:float\n5"\tx\t1\n5"\t"1 ""y\t"\t2\nb"c"\tx\t3\n'
@@ -118,6 +128,8 @@ def test_bad_interactions(tmp_path: Path, inter: str, sentence: str) -> None:
     ("item_id:token\tclass:token_seq\nx\ta\nx\tb\n", r"line 3: item 'x' occurs more than once"),
     ("item_id:token\tclass:token_seq\nx\ta\nz\n", r"line 3: 1 fields where the header has 2"),
     ("item_id:token\tpopularity:token\nx\thigh\n", r"shop\.item: rename the column 'popularity'"),
+    ("item_id:token\tid:token\nx\t1\n", r"shop\.item: id means something else here .* another name"),
+    ("item_id:token\treleased:token\nx\t1999\n", r"shop\.item: released means something else here"),
     ("item_id:token\tclass:words\nx\ta\n", "'class:words' in the header is not NAME:TYPE"),
     ("item_id:token\tclass:token_seq\n1\ta\n", "describes none of the items"),
 ])

@@ -92,6 +92,27 @@ def test_small_times_that_may_be_meant(values: list, unit: str, expected: list) 
     assert converted(values, unit) == expected
 
 
+@pytest.mark.parametrize("column", [
+    pl.Series("at", [0, 2**62]).cast(pl.Datetime("ms")),  # overflows in microseconds, in silence
+    pl.Series("at", [0, 10**7]).cast(pl.Int32).cast(pl.Date),  # polars panics where it shows such a date
+    pl.Series("at", ["2020-01-01", "9999-12-31"]),
+])
+def test_times_beyond_every_log(column: pl.Series) -> None:
+    with pytest.raises(UsageError, match=r"^f, row 1: at is later than the year 5138"):
+        microseconds(column, "s", lambda row: f"f, row {row}")
+
+
+@pytest.mark.parametrize("column", [
+    pl.Series("at", [1, 2**70], dtype=pl.Int128), pl.Series("at", [Decimal(1), Decimal(10**30)])])
+def test_numbers_wider_than_64_bits(column: pl.Series) -> None:
+    with pytest.raises(UsageError, match=r"^f, row 1: at is 1.*no unit makes a date of it"):
+        microseconds(column, "s", lambda row: f"f, row {row}")
+
+
+def test_unsigned_nanoseconds() -> None:
+    assert converted([AT * 10**9, 10**19], "ns", pl.UInt64()) == [AT, 10**10]
+
+
 def test_a_mixture_of_dates_and_words() -> None:
     with pytest.raises(UsageError, match="at is 'never', neither a number nor an ISO date and time"):
         converted(["2023-11-14", "never"])

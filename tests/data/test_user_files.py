@@ -42,6 +42,25 @@ def test_parquet_with_its_own_types(tmp_path: Path) -> None:
     assert sequences(dataset) == {"1": EXPECTED["ann"], "2": EXPECTED["bob"]}
 
 
+def test_lines_may_end_in_carriage_returns_alone(tmp_path: Path) -> None:
+    (tmp_path / "events.csv").write_bytes(CSV.replace("\n", "\r").encode())
+    assert sequences(prepare_own("mine", tmp_path / "events.csv", ROLES)) == EXPECTED
+
+
+def test_a_date_is_no_id(tmp_path: Path) -> None:
+    far = pl.Series([10**7], dtype=pl.Int32).cast(pl.Date)  # polars panics where it shows such a date
+    pl.DataFrame({"who": far, "what": ["x"], "at": [1]}).write_parquet(tmp_path / "events.parquet")
+    with pytest.raises(UsageError, match="who is of type Date, not an id"):
+        prepare_own("mine", tmp_path / "events.parquet", ROLES)
+
+
+@pytest.mark.parametrize("title", [["a", "b"], b"\xff"])
+def test_titles_that_are_no_text(tmp_path: Path, title: object) -> None:
+    pl.DataFrame({"id": ["x"], "title": [title]}).write_parquet(tmp_path / "items.parquet")
+    with pytest.raises(UsageError, match=r"items.parquet: column 'title' is of type (List|Binary).*, not text"):
+        prepare_own("mine", written(tmp_path, CSV), ROLES, tmp_path / "items.parquet")
+
+
 def test_quoted_csv(tmp_path: Path) -> None:
     path = written(tmp_path, 'who,what,at\n"Ann, the ""first""","line\nbreak",5\n')
     assert sequences(prepare_own("mine", path, ROLES)) == {'Ann, the "first"': [("line\nbreak", 5)]}

@@ -6,6 +6,7 @@ Nothing of the machine enters a file: no date, no user's matplotlibrc, no random
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from io import BytesIO
 from pathlib import Path
 from textwrap import wrap
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -126,8 +127,10 @@ def save(figure: "Figure", folder: Path, name: str) -> list[Path]:
     figure.set_layout_engine("none")  # laid out once, not once a file
     paths = [folder / f"{name}.{form}" for form in FORMS]
     for path, form in zip(paths, FORMS, strict=True):
+        drawn = BytesIO()  # matplotlib hides what is wrong with a file (a full disk) behind errors of its own
+        figure.savefig(drawn, format=form, dpi=DOTS, metadata=_without_date(form))
         with atomic_file(path) as temporary:
-            figure.savefig(temporary, format=form, dpi=DOTS, metadata=_without_date(form))
+            temporary.write_bytes(drawn.getvalue())
     return paths
 
 

@@ -1,3 +1,6 @@
+import errno
+from pathlib import Path
+
 import matplotlib
 import pytest
 from matplotlib.colors import to_rgb
@@ -53,6 +56,16 @@ def test_a_folder_that_cannot_be_written_is_one_sentence(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(CpbenchError, match="cannot write"):
         save(price(), tmp_path / "file", "price")
+
+
+def test_a_full_disk_is_said_as_such(tmp_path, monkeypatch):
+    """Not as the AttributeError that matplotlib's writer of PDF makes of it."""
+    def full(path, data):
+        raise OSError(errno.ENOSPC, "No space left on device", str(path))
+
+    monkeypatch.setattr(Path, "write_bytes", full)
+    with pytest.raises(CpbenchError, match="No space left on device"):
+        save(price(), tmp_path, "price")
 
 
 def test_a_drawn_figure_knows_its_files(tmp_path):
