@@ -8,6 +8,7 @@ import gzip
 import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from itertools import takewhile
 from pathlib import Path
 from typing import TextIO
 
@@ -62,8 +63,10 @@ def read_table(path: Path, wanted: Sequence[str] | None = None) -> tuple[pl.Data
     if (twice := _repeated(used)) is not None:
         raise UsageError(f"{path} has two columns called {twice!r}: rename or remove one")
 
+    first = 2 + _lines_before_the_header(path) if kind in TEXTS else 1
+
     def place(row: int) -> str:
-        return f"{path}, line {row + 2}" if kind in TEXTS else f"{path}, row {row + 1}"
+        return f"{path}, line {row + first}" if kind in TEXTS else f"{path}, row {row + first}"
 
     places = [present.index(column) for column in used]
     with _readable(path):
@@ -121,6 +124,12 @@ def header(path: Path) -> list[str]:
         remedy = {"\t": "call it .tsv", ",": "call it .csv"}.get(other, "write it with commas, or as Parquet")
         raise UsageError(f"{path} separates its columns by {other!r}: {remedy}")
     return [name.strip() for name in names]
+
+
+def _lines_before_the_header(path: Path) -> int:
+    """How many blank ones there are."""
+    with _readable(path), _text(path, "utf-8-sig", "replace") as stream:
+        return sum(1 for _ in takewhile(lambda line: not line.strip("\r\n"), stream))
 
 
 def _kind(path: Path) -> str:

@@ -51,11 +51,12 @@ def evaluate_file(path: Path, dataset: str, protocol: Protocol, results: Path, n
     Raises UsageError for a file, name or `information` that cannot be used, lists of other data than `dataset`, and
     where another file is recorded under that name already (unless `force`).
     """
-    name = _checked(path.stem if name is None else name)
+    name = None if name is None else _checked(name)
     budget = _budget(information)
     if protocol.condition is not None:
         raise UsageError("lists from a file cannot answer a condition: its values are drawn event by event here")
     found = read_recommendations(path, columns)
+    name = name or _checked(path.stem)
     part = split(catalogue.load(dataset), protocol)
     config = {"file": path.name, "checksum": checksum(path), "ordered_by": found.ordered_by,
               "columns": ",".join(f"{role}={column}" for role, column in found.columns.items())}

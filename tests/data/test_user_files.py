@@ -47,6 +47,11 @@ def test_lines_may_end_in_carriage_returns_alone(tmp_path: Path) -> None:
     assert sequences(prepare_own("mine", tmp_path / "events.csv", ROLES)) == EXPECTED
 
 
+def test_blank_lines_before_the_header_count(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"events.csv, line 7: at is 'soon', not a number"):
+        prepare_own("mine", written(tmp_path, "\n\n" + CSV.replace("ann,z,10", "ann,z,soon")), ROLES)
+
+
 def test_a_date_is_no_id(tmp_path: Path) -> None:
     far = pl.Series([10**7], dtype=pl.Int32).cast(pl.Date)  # polars panics where it shows such a date
     pl.DataFrame({"who": far, "what": ["x"], "at": [1]}).write_parquet(tmp_path / "events.parquet")
