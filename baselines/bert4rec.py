@@ -122,8 +122,8 @@ class BERT4Rec(SequenceModel):
             x = block(x, bias)
         counts = cells.sum(1)
         places = torch.argsort(cells.long(), dim=1, descending=True, stable=True)[:, :int(counts.max())]
-        asked = x.gather(1, places[:, :, None].expand(-1, -1, x.shape[-1]))
-        states: Tensor = self.blocks[-1](x, bias, asked)
+        rows = torch.arange(len(items), device=self.device)[:, None]
+        states: Tensor = self.blocks[-1](x, bias, x[rows, places])
         return states[torch.arange(places.shape[1], device=self.device) < counts[:, None]]
 
     def answer(self, states: Tensor) -> Tensor:

@@ -66,7 +66,7 @@ def read_table(path: Path, wanted: Sequence[str] | None = None) -> tuple[pl.Data
     first = 2 + _lines_before_the_header(path) if kind in TEXTS else 1
 
     def place(row: int) -> str:
-        return f"{path}, line {row + first}" if kind in TEXTS else f"{path}, row {row + first}"
+        return f"{path}, {'line' if kind in TEXTS else 'row'} {row + first}"
 
     places = [present.index(column) for column in used]
     with _readable(path):
