@@ -73,7 +73,7 @@ def instruct_and_record(cell: Cell, part: Split, folder: Path, state: Path, star
         watcher.say(f"fine-tuning on condition {cell.protocol.condition}")
         result = train(tuned, part, second.training, cell.seed, state, watcher.epoch, str(device),
                        lambda model: evaluate(model, part, valid_events, only_accuracy=True,
-                                              given=valid_given.obeyed("model")).metrics)
+                                              given=valid_given.obeyed("model")).metrics, say=watcher.say)
         stages.append(Stage(name=FINE_TUNING, saw="the same interactions, which pre-training saw",
                             metrics=measure(FINE_TUNING, tuned, ("none", "model", "model+filter")),
                             fit_seconds=result.fit_seconds, epochs=result.epochs))
@@ -86,6 +86,7 @@ def instruct_and_record(cell: Cell, part: Split, folder: Path, state: Path, star
                                         *(["request time"] if test_given.conditions.by_age else [])])),
         metrics=Metrics(valid=valid.metrics, test=test.metrics),
         selected_by=result.selected_by or base.selected_by,
+        precision=result.precision or base.precision,
         obeys=obeys,
         stages=stages,
         notes=test.notes | {"events_without_condition": len(part.test) - len(test_events)},

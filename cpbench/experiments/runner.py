@@ -195,6 +195,7 @@ def _train_and_record(cell: Cell, part: Split, folder: Path, state: Path, starte
         information=model.information,
         metrics=Metrics(valid=valid.metrics, test=test.metrics),
         selected_by=result.selected_by,
+        precision=result.precision,
         notes=test.notes,
         cost=Cost(fit_seconds=result.fit_seconds, evaluate_seconds=test.seconds, epochs=result.epochs,
                   best_epoch=result.best_epoch, peak_rss_bytes=environment.peak_memory(),

@@ -137,7 +137,8 @@ def _circumstances(run: Run) -> dict[str, Any]:
     return {
         "model": record.model, "recipe": record.recipe, "seed": record.seed,
         "information": ", ".join(["ids", *record.information]), "obeys": record.obeys,
-        "selected by": record.selected_by, "looks at the test events": record.test_looks,
+        "selected by": record.selected_by, "trained in": record.precision,
+        "looks at the test events": record.test_looks,
         **{f"version of {name}": version for name, version in record.versions.items()},
         **{f"machine: {name}": value for name, value in record.machine.model_dump().items()},
         "commit": record.commit, "changed sources": record.dirty, "command": record.command,

@@ -129,7 +129,7 @@ def facts(record: RunRecord) -> list[tuple[str, str]]:
         ("protocol", protocol_text(record.protocol)),
         ("data fingerprint", record.dataset_fingerprint),
         ("machine", f"{machine.cpu}, {machine.threads} thread{'s' * (machine.threads != 1)}, {machine.device}, "
-                    f"{machine.system}"),
+                    f"{machine.system}{record.precision and f', trained in {record.precision}'}"),
         ("versions", ", ".join(f"{name} {version}" for name, version in record.versions.items())),
         ("commit", f"{record.commit}{changed}" if record.commit else "none: an installed package"),
     ]

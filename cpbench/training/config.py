@@ -4,6 +4,8 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from cpbench.training.precision import Precision
+
 
 class TrainingConfig(BaseModel):
     """How a model is trained. Unknown keys are errors; units stand in the field notes."""
@@ -37,6 +39,8 @@ class TrainingConfig(BaseModel):
     warmup_steps: int = Field(0, ge=0)
     clip_norm: float = Field(0.0, ge=0)
     """Clip the gradient's global norm; 0 leaves it alone."""
-    precision: Literal["float32", "bfloat16"] = "float32"
+    precision: Precision = "float32"
+    """What matrix products are computed in. bfloat16: where it pays, which a processor without instructions for it
+    does not; it trains in float32, and the record's `precision` says so."""
     max_minutes: float = Field(0.0, ge=0)
     """Stop at the end of the epoch that passes this training time; 0 sets no limit."""

@@ -13,6 +13,7 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import torch
@@ -25,6 +26,7 @@ from cpbench.models.base import NeuralRecommender
 from cpbench.training import allocator
 from cpbench.training.checkpoint import Progress, load_checkpoint, save_checkpoint
 from cpbench.training.config import TrainingConfig
+from cpbench.training.precision import Precision, used_precision
 
 SELECTED_BY = 10
 SELECTION_METRIC = f"NDCG@{SELECTED_BY}"
@@ -45,12 +47,14 @@ class EpochReport:
 
 @dataclass(frozen=True)
 class TrainingResult:
-    """curve: one EpochReport a row, as a dict; fit_seconds: training and validation, over all resumptions."""
+    """curve: one EpochReport a row, as a dict; fit_seconds: training and validation, over all resumptions; precision:
+    what matrix products were computed in, empty where nothing is trained by gradients."""
 
     curve: list[dict]
     epochs: int
     best_epoch: int
     fit_seconds: float
+    precision: Precision | Literal[""] = ""
 
     @property
     def selected_by(self) -> str:
@@ -107,6 +111,9 @@ def train(model: NeuralRecommender, split: Split, config: TrainingConfig, seed: 
         raise UsageError(f"{type(model).__name__} is not trained by gradients: call its `fit`")
     _check(model, config)
     model.to(choose_device(device))
+    precision = used_precision(config.precision, model.device)
+    if precision != config.precision:
+        say(f"training in {precision}: this processor has no instructions for {config.precision}")
     kind = TrainingPrefixes if config.one_target else partial(TrainingSequences, random_windows=config.random_windows)
     sequences = kind(split, model.max_length, config.batch_size, length_groups=config.length_groups)
     if not len(sequences):
@@ -128,8 +135,8 @@ def train(model: NeuralRecommender, split: Split, config: TrainingConfig, seed: 
             if taped:
                 loss, parts = taped.curve[-1]["loss"], taped.curve[-1]["parts"]
             else:
-                loss, parts = _one_epoch(model, sequences, optimizer, schedule, config, seed_everything(seed, epoch),
-                                         epoch)
+                loss, parts = _one_epoch(model, sequences, optimizer, schedule, config, precision,
+                                         seed_everything(seed, epoch), epoch)
             trained = time.perf_counter() - started
             validated = epoch % config.validate_every == 0 or epoch == config.epochs
             valid = measure(model) if validated else None
@@ -156,7 +163,7 @@ def train(model: NeuralRecommender, split: Split, config: TrainingConfig, seed: 
 
     model.load_tensors(progress.best_tensors)
     model.eval()
-    return TrainingResult(progress.curve, progress.epoch, progress.best_epoch, progress.seconds)
+    return TrainingResult(progress.curve, progress.epoch, progress.best_epoch, progress.seconds, precision)
 
 
 def _check(model: NeuralRecommender, config: TrainingConfig) -> None:
@@ -181,14 +188,14 @@ def _finished(progress: Progress, config: TrainingConfig) -> bool:
 
 
 def _one_epoch(model: NeuralRecommender, sequences: TrainingSequences, optimizer: torch.optim.Optimizer,
-               schedule: torch.optim.lr_scheduler.LambdaLR, config: TrainingConfig, order: np.random.Generator,
-               epoch: int) -> tuple[float, dict[str, float]]:
+               schedule: torch.optim.lr_scheduler.LambdaLR, config: TrainingConfig, precision: Precision,
+               order: np.random.Generator, epoch: int) -> tuple[float, dict[str, float]]:
     model.train()
     total, parts = 0.0, dict[str, float]()
     for step in sequences.steps(order):
         optimizer.zero_grad(set_to_none=True)
         for batch in step:
-            with torch.autocast(model.device.type, torch.bfloat16, enabled=config.precision == "bfloat16"):
+            with torch.autocast(model.device.type, torch.bfloat16, enabled=precision == "bfloat16"):
                 loss, named = model.training_loss(batch.to(model.device))
             value = loss.item()
             if not math.isfinite(value):

@@ -16,7 +16,7 @@ from cpbench.errors import CpbenchError, UsageError
 from cpbench.evaluation.evaluate import evaluate
 from cpbench.models.base import Facts, NeuralRecommender, Sequences
 from cpbench.models.registry import model_class
-from cpbench.training import checkpoint
+from cpbench.training import checkpoint, precision
 from cpbench.training.config import TrainingConfig
 from cpbench.training.loop import EpochReport, TrainingResult, choose_device, seed_everything, train
 from tests.random_data import dataset, ragged
@@ -98,11 +98,27 @@ def test_a_time_limit_stops_after_the_epoch_that_passes_it(data: Split) -> None:
     assert result.epochs == 1
 
 
-def test_bfloat16_trains(data: Split) -> None:
+def test_bfloat16_trains(data: Split, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(precision, "has_bfloat16", lambda: True)
     low, full = build(data), build(data)
-    results = [train(low, data, settings(precision="bfloat16"), 1), train(full, data, settings(), 1)]
+    results = [train(low, data, settings(precision="bfloat16"), 1, device="cpu"),
+               train(full, data, settings(), 1, device="cpu")]
+    assert [result.precision for result in results] == ["bfloat16", "float32"]
     assert low.items.weight.dtype == torch.float32
-    assert results[0].curve[-1]["loss"] == pytest.approx(results[1].curve[-1]["loss"], rel=0.05)
+    losses = [result.curve[-1]["loss"] for result in results]
+    assert losses[0] != losses[1]
+    assert losses[0] == pytest.approx(losses[1], rel=0.05)
+
+
+def test_a_processor_without_bfloat16_trains_in_float32_and_says_so(data: Split,
+                                                                    monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(precision, "has_bfloat16", lambda: False)
+    said: list[str] = []
+    asked = train(build(data), data, settings(precision="bfloat16"), 1, device="cpu", say=said.append)
+    assert said == ["training in float32: this processor has no instructions for bfloat16"]
+    assert asked.precision == "float32"
+    plain = train(build(data), data, settings(), 1, device="cpu")
+    assert [row["loss"] for row in asked.curve] == [row["loss"] for row in plain.curve]
 
 
 def test_a_loss_that_is_not_finite_is_one_sentence(data: Split) -> None:
