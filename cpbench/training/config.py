@@ -4,7 +4,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from cpbench.training.precision import Precision
+Precision = Literal["float32", "bfloat16"]
 
 
 class TrainingConfig(BaseModel):

@@ -25,8 +25,8 @@ from cpbench.evaluation.evaluate import evaluate
 from cpbench.models.base import NeuralRecommender
 from cpbench.training import allocator
 from cpbench.training.checkpoint import Progress, load_checkpoint, save_checkpoint
-from cpbench.training.config import TrainingConfig
-from cpbench.training.precision import Precision, used_precision
+from cpbench.training.config import Precision, TrainingConfig
+from cpbench.training.precision import used_precision
 
 SELECTED_BY = 10
 SELECTION_METRIC = f"NDCG@{SELECTED_BY}"

@@ -1,10 +1,8 @@
 """bfloat16 where it pays: a processor without instructions for it emulates them, many times slower than float32."""
 
-from typing import Literal
-
 import torch
 
-Precision = Literal["float32", "bfloat16"]
+from cpbench.training.config import Precision
 
 _INSTRUCTIONS = ("avx512_bf16", "amx_bf16", "bf16")  # of x86, twice, and of ARM
 
