@@ -40,7 +40,7 @@ class TrainingConfig(BaseModel):
     clip_norm: float = Field(0.0, ge=0)
     """Clip the gradient's global norm; 0 leaves it alone."""
     precision: Precision = "float32"
-    """What matrix products are computed in. bfloat16: where it pays, which a processor without instructions for it
-    does not; it trains in float32, and the record's `precision` says so."""
+    """What matrix products are computed in. bfloat16: where it pays; a device without instructions for it trains
+    in float32, and the record's `precision` says so."""
     max_minutes: float = Field(0.0, ge=0)
     """Stop at the end of the epoch that passes this training time; 0 sets no limit."""

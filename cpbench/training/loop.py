@@ -113,7 +113,7 @@ def train(model: NeuralRecommender, split: Split, config: TrainingConfig, seed: 
     model.to(choose_device(device))
     precision = used_precision(config.precision, model.device)
     if precision != config.precision:
-        say(f"training in {precision}: this processor has no instructions for {config.precision}")
+        say(f"training in {precision}: this {model.device.type.upper()} has no instructions for {config.precision}")
     kind = TrainingPrefixes if config.one_target else partial(TrainingSequences, random_windows=config.random_windows)
     sequences = kind(split, model.max_length, config.batch_size, length_groups=config.length_groups)
     if not len(sequences):

@@ -21,6 +21,7 @@ from rich.table import Table
 
 from cpbench.data import catalogue
 from cpbench.files import atomic_file, write_json
+from cpbench.training.loop import choose_device
 from cpbench.training.precision import has_bfloat16
 
 HERE = Path(__file__).resolve().parent
@@ -86,7 +87,8 @@ def main() -> None:
         home, script, options = SCRIPTS[library]
         python = Path(sys.executable) if home == "ours" else environment(ROOT / ".bench" / home, PEERS[home])
         for precision in ("float32", "bfloat16"):
-            if precision == "bfloat16" and not (has_bfloat16() if library == "ours" else asked.peers_bfloat16):
+            low = has_bfloat16(choose_device("auto")) if library == "ours" else asked.peers_bfloat16
+            if precision == "bfloat16" and not low:
                 continue
             print(f"{library}, {precision}", file=sys.stderr)
             result = run(python, script, options, data, asked.epochs, precision)

@@ -99,7 +99,7 @@ def test_a_time_limit_stops_after_the_epoch_that_passes_it(data: Split) -> None:
 
 
 def test_bfloat16_trains(data: Split, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(precision, "has_bfloat16", lambda: True)
+    monkeypatch.setattr(precision, "has_bfloat16", lambda device: True)
     low, full = build(data), build(data)
     results = [train(low, data, settings(precision="bfloat16"), 1, device="cpu"),
                train(full, data, settings(), 1, device="cpu")]
@@ -112,10 +112,10 @@ def test_bfloat16_trains(data: Split, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_a_processor_without_bfloat16_trains_in_float32_and_says_so(data: Split,
                                                                     monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(precision, "has_bfloat16", lambda: False)
+    monkeypatch.setattr(precision, "has_bfloat16", lambda device: False)
     said: list[str] = []
     asked = train(build(data), data, settings(precision="bfloat16"), 1, device="cpu", say=said.append)
-    assert said == ["training in float32: this processor has no instructions for bfloat16"]
+    assert said == ["training in float32: this CPU has no instructions for bfloat16"]
     assert asked.precision == "float32"
     plain = train(build(data), data, settings(), 1, device="cpu")
     assert [row["loss"] for row in asked.curve] == [row["loss"] for row in plain.curve]
