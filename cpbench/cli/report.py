@@ -47,7 +47,7 @@ def command(
     from cpbench.errors import UsageError, unknown
     from cpbench.report.collect import collect, only
     from cpbench.report.figures.critical_difference import why_not
-    from cpbench.report.publish import FILES, as_text, publish
+    from cpbench.report.publish import FILES, as_text, check_place, publish
     from cpbench.report.significance import with_statistics
     from cpbench.report.tables import comparison_tables
     from cpbench.report.terminal import terminal
@@ -61,6 +61,9 @@ def command(
     for name, given in (("--dataset", datasets), ("--model", models), ("--out", out)):
         if given is not None and not comma_separated(given):
             raise UsageError(f"{name} {given!r} names nothing: give a name, or leave {name} out")
+    forms = tuple(FILES) if form is None else (form,)
+    if out is not None:
+        check_place(forms, Path(out))
     output = Output(as_json or (form == "json" and out is None))
     runs, unreadable = collect(results, comma_separated(datasets or ""))
     runs = only(runs, comma_separated(models or ""), recipes_only)
@@ -72,7 +75,7 @@ def command(
     if (out is not None or form == "html") and (reason := why_not(tables)):
         output.note(reason)
     if out is not None:
-        paths = publish(tuple(FILES) if form is None else (form,), tables, warnings, results, Path(out))
+        paths = publish(forms, tables, warnings, results, Path(out))
         output.result({"files": [str(path) for path in paths]}, "\n".join(map(str, paths)))
         return
     view: Any = as_text(form, tables, warnings, results) if form in FILES else terminal(tables, output.out)

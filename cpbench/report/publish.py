@@ -30,6 +30,21 @@ def as_text(form: str, tables: Sequence[ComparisonTable], warnings: Sequence[str
     return _plain(form, tables, warnings)
 
 
+def check_place(forms: Sequence[str], folder: Path) -> None:
+    """Before anything is computed: raises UsageError where something stands in the way of a report in `folder`."""
+    for place in (folder / FIGURES, *(folder / FIGURES).parents):
+        if place.exists() and not place.is_dir():
+            raise _in_the_way(place, "file", "folder")
+    for place in (folder / FILES[form] for form in forms):
+        if place.is_dir():
+            raise _in_the_way(place, "folder", "file")
+
+
+def _in_the_way(place: Path, found: str, needed: str) -> UsageError:
+    return UsageError(f"{place} is a {found}, where the report has a {needed}: move it or give another --out; "
+                      "nothing was written")
+
+
 def publish(forms: Sequence[str], tables: Sequence[ComparisonTable], warnings: Sequence[str], results: Path,
             folder: Path) -> list[Path]:
     """Write the report in `forms` into `folder`, and the figures into ``figures/`` beside them; no file is put in its
@@ -50,8 +65,7 @@ def publish(forms: Sequence[str], tables: Sequence[ComparisonTable], warnings: S
             names = [Path(FILES[form]) for form in forms]
             names += [path.relative_to(made) for each in drawn for path in each.paths]
             if blocked := next((folder / name for name in names if (folder / name).is_dir()), None):
-                raise UsageError(f"{blocked} is a folder, where the report has a file: move it or give another --out; "
-                                 "nothing was written")
+                raise _in_the_way(blocked, "folder", "file")
             if drawn:
                 (folder / FIGURES).mkdir(exist_ok=True)
             for name in names:
