@@ -94,7 +94,7 @@ class RunRecord(Frozen):
     """What chose the epoch of `cost.best_epoch`; empty where no epoch was chosen, and in records before 2026-11-25."""
     precision: str = ""
     """What the training computed matrix products in (of the last stage); empty for models without gradients, and in
-    records before 2026-11-30, which kept to the config's `precision`."""
+    older records, which kept to the config's `precision` (some are of 2026-11-30)."""
     test_looks: int = 1
     """How often the test events were looked at for this record's folder: once, and once more for every --force."""
     seeded: bool = False
