@@ -24,7 +24,7 @@ from cpbench.models.base import Facts, Histories, ModelConfig, NeuralRecommender
 from .beam import beam_search
 from .published import read_index
 from .tokeniser import Tokeniser
-from .transformer import Memory, Size, Transformer
+from .transformer import Grid, Memory, Size, Transformer
 from .trie import Trie
 
 BEAMS_AT_ONCE = 4096  # of all users together: their cached keys and values are what takes memory
@@ -165,18 +165,18 @@ class TIGER(NeuralRecommender):
 
     def _loss_in_one_pass(self, batch: Sequences) -> Tensor:
         """Every prefix of a sequence is what a beam is in generation: a row of the decoder over the same memory."""
-        target = batch.items[:, 1:]
-        codes = self.codes[target]  # [B, L - 1, T]
-        length = codes.shape[2]
+        target, length = batch.items[:, 1:], self.codes.shape[1]  # [B, L - 1]
         memory = self._read(batch.items[:, :-1], batch.lengths - 1)
         place = torch.arange(memory.bias.shape[-1], device=self.device)
         prefix = torch.arange(1, target.shape[1] + 1, device=self.device).repeat_interleave(length)  # of each query
         later = torch.zeros(len(prefix), len(place), device=self.device).masked_fill(place > length * prefix[:, None],
                                                                                     -torch.inf)
         bias = later + self.network.recency_bias(length * prefix, len(place))
-        states, _ = self.network.decode(self.network.tokens(codes[..., :-1]), Memory(memory.keys_values, bias[None]))
-        real = batch.real()[:, 1:]
-        return self._surprise(states[real], target[real]) / real.sum()
+        grid = Grid(batch.real()[:, 1:])
+        target = grid.pack(target)
+        states, _ = self.network.decode(self.network.tokens(self.codes[target][:, :-1]),
+                                        Memory(memory.keys_values, bias[None]), grid=grid)
+        return self._surprise(states, target) / len(target)
 
     def _surprise(self, states: Tensor, target: Tensor) -> Tensor:
         """The sum of -log p of the codes of items target int64 [M], from the decoder's states [M, T, D]."""

@@ -64,6 +64,23 @@ class RelativeBias(nn.Module):
         return self.weight[relative_buckets(distance, self.both_ways)].movedim(-1, -3)
 
 
+class Grid:
+    """The real cells of a padded batch: all but attention is computed for these alone, one below the other."""
+
+    def __init__(self, real: Tensor) -> None:
+        """real: bool [B, L], with P cells that are true."""
+        self.shape, self.cells = real.shape, real.flatten().nonzero()[:, 0]
+
+    def pack(self, x: Tensor) -> Tensor:
+        """[B, L, ...] -> [P, ...]"""
+        return x.flatten(0, 1).index_select(0, self.cells)
+
+    def spread(self, x: Tensor) -> Tensor:
+        """[P, ...] -> [B, L, ...], zeros in the padding."""
+        empty = x.new_zeros(self.shape.numel(), *x.shape[1:])
+        return empty.index_copy(0, self.cells, x).unflatten(0, self.shape)
+
+
 class Attention(nn.Module):
     """Multi-head attention whose heads together may be wider than the model."""
 
@@ -78,17 +95,18 @@ class Attention(nn.Module):
         for layer, fan_in in ((self.query, size.width), (self.key_value, size.width), (self.output, inner)):
             nn.init.normal_(layer.weight, std=fan_in**-0.5)
 
-    def keys_values(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """[..., L, D] -> two of [..., H, L, E]."""
-        key, value = self.key_value(x).unflatten(-1, (2, self.heads, -1)).unbind(-3)
+    def keys_values(self, x: Tensor, grid: Grid | None = None) -> tuple[Tensor, Tensor]:
+        """[..., L, D], or with a grid the packed [P, D] -> two of [..., H, L, E]."""
+        both = self.key_value(x)
+        key, value = (grid.spread(both) if grid else both).unflatten(-1, (2, self.heads, -1)).unbind(-3)
         return key.transpose(-2, -3), value.transpose(-2, -3)
 
-    def forward(self, x: Tensor, key: Tensor, value: Tensor, bias: Tensor) -> Tensor:
-        """Queries x [..., L, D]; keys and values [..., H, M, E]; bias broadcasts to [..., H, L, M]. -> [..., L, D]."""
-        query = self.query(x).unflatten(-1, (self.heads, -1)).transpose(-2, -3)
+    def mix(self, query: Tensor, key: Tensor, value: Tensor, bias: Tensor) -> Tensor:
+        """Query [..., L, H E], keys, values [..., H, M, E], bias broadcasting to [..., H, L, M] -> [..., L, H E]."""
+        query = query.unflatten(-1, (self.heads, -1)).transpose(-2, -3)
         logits = query @ key.transpose(-1, -2) * query.shape[-1]**-0.5 + bias
         weights = self.dropout(torch.softmax(logits, -1))
-        return self.output((weights.to(value.dtype) @ value).transpose(-2, -3).flatten(-2))
+        return (weights.to(value.dtype) @ value).transpose(-2, -3).flatten(-2)
 
 
 class FeedForward(nn.Sequential):
@@ -108,9 +126,11 @@ class EncoderLayer(nn.Module):
         self.feed_forward = FeedForward(size)
         self.dropout = Dropout(size.dropout)
 
-    def forward(self, x: Tensor, bias: Tensor) -> Tensor:
-        normed = self.norms[0](x)
-        x = x + self.dropout(self.attention(normed, *self.attention.keys_values(normed), bias))
+    def forward(self, x: Tensor, bias: Tensor, grid: Grid) -> Tensor:
+        """x [P, D], the real tokens of a grid [B, S]; bias broadcasts to [B, H, S, S]."""
+        attention, normed = self.attention, self.norms[0](x)
+        mixed = attention.mix(grid.spread(attention.query(normed)), *attention.keys_values(normed, grid), bias)
+        x = x + self.dropout(attention.output(grid.pack(mixed)))
         return x + self.dropout(self.feed_forward(self.norms[1](x)))
 
 
@@ -128,15 +148,18 @@ class DecoderLayer(nn.Module):
         self.dropout = Dropout(size.dropout)
 
     def forward(self, x: Tensor, bias: Tensor, past: tuple[Tensor, Tensor] | None, memory: tuple[Tensor, Tensor],
-                memory_bias: Tensor) -> tuple[Tensor, tuple[Tensor, Tensor]]:
-        """x [B, W, L, D]; bias [H, L, past + L]; memory [B, H, S, E]: all beams of a user look at the same one."""
-        normed = self.norms[0](x)
-        keys_values = self.attention.keys_values(normed)
+                memory_bias: Tensor, grid: Grid | None) -> tuple[Tensor, tuple[Tensor, Tensor]]:
+        """x [B, W, L, D], or the packed [P, L, D] of a grid [B, W]; bias [H, L, past + L]; memory [B, H, S, E]: all
+        beams of a user look at the same one."""
+        attention, cross, normed = self.attention, self.cross_attention, self.norms[0](x)
+        keys_values = attention.keys_values(normed)
         if past is not None:
             keys_values = (torch.cat([past[0], keys_values[0]], -2), torch.cat([past[1], keys_values[1]], -2))
-        x = x + self.dropout(self.attention(normed, *keys_values, bias))
-        crossed = self.cross_attention(self.norms[1](x).flatten(1, 2), *memory, memory_bias)
-        x = x + self.dropout(crossed.view_as(x))
+        x = x + self.dropout(attention.output(attention.mix(attention.query(normed), *keys_values, bias)))
+        query = cross.query(self.norms[1](x))
+        query = grid.spread(query) if grid else query
+        mixed = cross.mix(query.flatten(1, 2), *memory, memory_bias).view_as(query)
+        x = x + self.dropout(cross.output(grid.pack(mixed) if grid else mixed))
         return x + self.dropout(self.feed_forward(self.norms[2](x))), keys_values
 
 
@@ -186,33 +209,39 @@ class Transformer(nn.Module):
         `causal` = T: the tokens of an item see those of their own item and of earlier ones, not what came later.
         """
         x = F.embedding(tokens, self.codes)
-        x = self.dropout(torch.cat([self.starts[0].expand(len(x), 1, -1), x], 1))  # [B, 1 + S, D]
-        hidden = torch.arange(x.shape[1], device=x.device) > lengths[:, None]
-        bias = torch.zeros(hidden.shape, device=x.device).masked_fill(hidden, -torch.inf)[:, None, None]
-        within = self.encoder_bias(x.shape[1], x.shape[1])
+        x = torch.cat([self.starts[0].expand(len(x), 1, -1), x], 1)  # [B, 1 + S, D]
+        place = torch.arange(x.shape[1], device=x.device)
+        real = place <= lengths[:, None]
+        bias = torch.zeros(real.shape, device=x.device).masked_fill(~real, -torch.inf)[:, None, None]
+        within = self.encoder_bias(len(place), len(place))
         if causal:
-            item = (torch.arange(x.shape[1], device=x.device) + causal - 1) // causal  # the start token is item 0
+            item = (place + causal - 1) // causal  # the start token is item 0
             within = within.masked_fill(item > item[:, None], -torch.inf)  # rows never see padding: it comes later
-            bias = bias + self.recency_bias(lengths[:, None], x.shape[1])
+            bias = bias + self.recency_bias(lengths[:, None], len(place))
         else:
             within = within + bias
+        grid = Grid(real)
+        x = self.dropout(grid.pack(x))
         for layer in self.encoder:
-            x = layer(x, within)
+            x = layer(x, within, grid)
         x = self.dropout(self.norms[0](x))
-        return Memory([layer.cross_attention.keys_values(x) for layer in cast(list[DecoderLayer], self.decoder)], bias)
+        return Memory([layer.cross_attention.keys_values(x, grid) for layer in cast(list[DecoderLayer], self.decoder)],
+                      bias)
 
     def recency_bias(self, ends: Tensor, keys: int) -> Tensor:
         """For histories that end at token `ends` int64 [..., L], the start token being 0: [..., H, L, keys]."""
         return self.recency.of(torch.arange(keys, device=ends.device) - ends[..., None])
 
-    def decode(self, tokens: Tensor | None, memory: Memory, past: Cache | None = None) -> tuple[Tensor, Cache]:
-        """States [B, W, L, D] after `tokens` int64 [B, W, L]; None is the start of an answer, one beam a user.
+    def decode(self, tokens: Tensor | None, memory: Memory, past: Cache | None = None, grid: Grid | None = None
+               ) -> tuple[Tensor, Cache]:
+        """States [B, W, L, D] after `tokens` int64 [B, W, L]; None is the start of an answer, one beam a user. With a
+        grid [B, W], tokens [P, L] and states [P, L, D] are of its real beams.
 
         Without `past`, the start stands before the tokens; with it, they follow what is cached. None sees later ones.
         """
         x = self.starts[1].expand(len(memory.bias), 1, 1, -1) if tokens is None else F.embedding(tokens, self.codes)
         if past is None and tokens is not None:
-            x = torch.cat([self.starts[1].expand(*x.shape[:2], 1, -1), x], -2)
+            x = torch.cat([self.starts[1].expand(*x.shape[:-2], 1, -1), x], -2)
         x = self.dropout(x)
         length = x.shape[-2]
         keys = length + (past[0][0].shape[-2] if past else 0)
@@ -220,7 +249,8 @@ class Transformer(nn.Module):
         bias = self.decoder_bias(length, keys).masked_fill(place > place[keys - length:, None], -torch.inf)
         cache: Cache = []
         for number, layer in enumerate(self.decoder):
-            x, keys_values = layer(x, bias, past[number] if past else None, memory.keys_values[number], memory.bias)
+            x, keys_values = layer(x, bias, past[number] if past else None, memory.keys_values[number], memory.bias,
+                                   grid)
             cache.append(keys_values)
         return self.dropout(self.norms[1](x)), cache
 

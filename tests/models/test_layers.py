@@ -36,6 +36,17 @@ def test_dropout_follows_the_seed() -> None:
     assert not torch.equal(first, dropout(x))
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_a_byte_below_the_rate_drops_its_element(dtype: torch.dtype) -> None:
+    x = torch.randn(3, 11).to(dtype)
+    torch.manual_seed(1)
+    found = Dropout(0.3).train()(x)
+    torch.manual_seed(1)
+    drawn = torch.empty(5, dtype=torch.int64).random_(-(2**63), None).view(torch.uint8)[:33].view(3, 11)
+    scale = torch.tensor(256 / (256 - 77), dtype=dtype)
+    assert torch.equal(found, torch.where(drawn < 77, torch.zeros_like(x), x * scale))
+
+
 def test_heads_split_and_merge() -> None:
     x = torch.randn(2, 5, 12)
     assert split_heads(x, 3).shape == (2, 3, 5, 4)
