@@ -14,10 +14,14 @@ PREAMBLE = r"""\documentclass{article}
 \usepackage[T1]{fontenc}
 \usepackage[utf8]{inputenc}
 \usepackage[margin=1cm,landscape,a3paper]{geometry}
-\usepackage{array,booktabs}
+\usepackage{array,booktabs,graphicx}
 \begin{document}
 """
 PARAGRAPH = r">{\raggedright\arraybackslash}p{5cm}"
+LONG = 40
+"""Letters of a recipe above which its column breaks lines."""
+AT_MOST_A_LINE = r"\resizebox{\ifdim\width>\linewidth\linewidth\else\width\fi}{!}{%"
+"""A table wider than the line, of a page or of a paper's column, is set smaller."""
 COMPARED = ("HR@10", "HR@50", "NDCG@10", "CC@10")
 """The metrics of a printed table: a page is narrower than a screen."""
 
@@ -29,17 +33,22 @@ def latex(tables: Sequence[ComparisonTable]) -> str:
 
 def _environment(table: ComparisonTable) -> str:
     cells = grid(table, [name for name in table.columns if name in COMPARED])
-    alignment = "".join("r" if is_number else PARAGRAPH if heading == "recipe" else "l"
-                        for heading, is_number in zip(cells.headings, cells.numeric, strict=True))
+    alignment = "".join("r" if is_number else PARAGRAPH if heading == "recipe" and _is_long(column) else "l"
+                        for heading, is_number, *column in zip(cells.headings, cells.numeric,
+                                                               *(line.cells for line in cells.lines), strict=True))
     lines = [r"\begin{table}[p]", r"\centering\footnotesize",
              f"\\caption{{{escape(cells.title)}. \\scriptsize {escape(' '.join(footnotes(table)))}}}",
-             f"\\begin{{tabular}}{{{alignment}}}", r"\toprule",
+             AT_MOST_A_LINE, f"\\begin{{tabular}}{{{alignment}}}", r"\toprule",
              _row([escape(heading) for heading in cells.headings]), r"\midrule"]
     for line in cells.lines:
         if line.is_ceiling:
             lines.append(r"\midrule")
         lines.append(_row([_text(cell) for cell in line.cells]))
-    return "\n".join([*lines, r"\bottomrule", r"\end{tabular}", r"\end{table}", ""])
+    return "\n".join([*lines, r"\bottomrule", r"\end{tabular}}", r"\end{table}", ""])
+
+
+def _is_long(column: Sequence[TextCell]) -> bool:
+    return any(len(cell.text) > LONG for cell in column)
 
 
 def _row(cells: Sequence[str]) -> str:

@@ -29,8 +29,11 @@ def test_it_is_a_booktabs_table_with_the_best_in_bold():
 
 
 @pytest.mark.skipif(shutil.which("pdflatex") is None, reason="no LaTeX here: pdflatex is not installed")
-def test_it_compiles_as_it_stands(tmp_path):
-    (tmp_path / "report.tex").write_text(nasty(), encoding="utf-8")
+@pytest.mark.parametrize("paper", ["landscape,a3paper", "a5paper"])
+def test_it_compiles_as_it_stands_and_fits_the_page(tmp_path, paper):
+    text = nasty()
+    assert "landscape,a3paper" in text
+    (tmp_path / "report.tex").write_text(text.replace("landscape,a3paper", paper), encoding="utf-8")
     done = subprocess.run(["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "report.tex"], cwd=tmp_path,
                           capture_output=True, timeout=60, check=False)
     assert done.returncode == 0, done.stdout[-2000:]
