@@ -58,7 +58,8 @@ def command(
 ) -> None:
     """Search for settings by validation NDCG@10; the test is not looked at.
 
-    The first trial is the recipe as it is. Trials are kept: the same command continues, a larger --trials adds to them.
+    The first trial is the recipe with what --set gives. Trials are kept: the same command continues, a larger --trials
+    adds to them.
     """
     from cpbench.cli.console import Output
     from cpbench.errors import CpbenchError, UsageError

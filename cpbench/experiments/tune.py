@@ -203,11 +203,16 @@ def _next(search: Search, ledger: Ledger, trials: int) -> dict[str, Any] | None:
     return next((each for each in grid(space) if each not in settings), None)
 
 
+def _listed(settings: Mapping[str, Any]) -> str:
+    return ", ".join(f"{key}={value}" for key, value in settings.items())
+
+
 def _try(search: Search, number: int, settings: dict[str, Any], part: Split, folder: Path, watcher: Watcher,
          device: torch.device) -> Trial:
     cell = search.cell(settings)
-    what = ", ".join(f"{key}={value}" for key, value in settings.items())
-    watcher.begin(f"{cell.model_name} on {cell.dataset}, {what or f'the recipe {cell.settings.recipe!r} as it is'}")
+    what, given = _listed(settings), _listed(search.base.settings.overrides)
+    plain = f"the recipe {cell.settings.recipe!r} {f'with {given}' if given else 'as it is'}"
+    watcher.begin(f"{cell.model_name} on {cell.dataset}, {what or plain}")
     state = folder / f"trial-{number}-{hashlib.sha256(what.encode()).hexdigest()[:8]}"
     for other in folder.glob("trial-*"):
         if other != state:

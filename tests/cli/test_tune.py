@@ -22,6 +22,8 @@ def test_a_search_and_the_run_that_it_names(home: Path, tmp_path: Path) -> None:
     search = ("tune", "--model", "sasrec,ease", *SHORT, "--trials", "3", "--serving-lag", "1h", "--results", tmp_path)
     done = cpbench(home, *search, "--json")
     assert done.returncode == 0, done.stderr
+    assert "[1/6] sasrec on tiny, the recipe 'tuned' with epochs=2" in done.stderr
+    assert "[4/6] ease on tiny, the recipe 'tuned' as it is" in done.stderr
     assert "--set epochs does not apply to ease" in done.stderr and "[6/6] ease on tiny, ridge=" in done.stderr
     sasrec, ease = json.loads(done.stdout)["searches"]
     assert len(sasrec["trials"]) == len(ease["trials"]) == 3 and sasrec["fixed"] == {"epochs": 2}

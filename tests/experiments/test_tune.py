@@ -43,7 +43,8 @@ def found(ledger: Ledger) -> list[Any]:
 def test_the_recipe_comes_first_and_the_best_is_named(tmp_path: Path) -> None:
     ledger, notes = go(tmp_path / "results", 5)
     assert [trial.number for trial in ledger.trials] == [0, 1, 2, 3, 4]
-    assert ledger.trials[0].settings == {} and notes.lines[0] == "sasrec on tiny, the recipe 'tuned' as it is"
+    assert ledger.trials[0].settings == {}
+    assert notes.lines[0] == "sasrec on tiny, the recipe 'tuned' with epochs=2, width=8"
     assert all(set(trial.settings) == {"learning_rate", "dropout"} for trial in ledger.trials[1:])
     assert len({json.dumps(trial.settings) for trial in ledger.trials}) == 5
     assert ledger.best is not None and ledger.best.value == max(trial.value for trial in ledger.trials)
