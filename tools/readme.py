@@ -31,7 +31,8 @@ Every table of the records in `results/reference/` whose runs are a recipe as it
 row compared with the best of its table. How to read them: [report](report.md); what they mean:
 [findings](findings/README.md). Seconds are wall-clock of one thread while up to four trainings shared two cores (on a
 GPU, sixteen): only a factor of three means something; [speed](speed.md) has measurements. With all metrics, figures
-and variants: `cpbench report --results results/reference --out report`.
+and variants: `cpbench report --results results/reference --out report`. The data were copies, not the official files:
+[what that touches](data.md#the-data-behind-the-reference-results).
 """
 
 

@@ -42,21 +42,25 @@ class Health:
     largest_group: int
     """Items that share one tuple of codes, at most."""
     without_text: int = 0
+    same_text: float = 0.0
+    """Share of the items whose text another item has, too: nothing learned from it can tell them apart."""
 
     @classmethod
-    def of(cls, codes: np.ndarray, possible: Sequence[int], without_text: int = 0) -> "Health":
+    def of(cls, codes: np.ndarray, possible: Sequence[int], texts: Sequence[str] = ()) -> "Health":
         """Of codes int64 [N, levels], before collisions are resolved."""
         counts = [np.bincount(level) for level in codes.T]
         shares = [count[count > 0] / len(codes) for count in counts]
         group = np.unique(codes, axis=0, return_counts=True)[1]
         return cls([len(share) for share in shares], list(possible),
                    [float(np.exp(-(share * np.log(share)).sum())) for share in shares],
-                   float(group[group > 1].sum() / len(codes)), int(group.max()), without_text)
+                   _shared(group), int(group.max()), texts.count(""),
+                   _shared(np.unique(texts, return_counts=True)[1]) if texts else 0.0)
 
     def line(self) -> str:
         used = ", ".join(f"{a} of {b}" for a, b in zip(self.used, self.possible, strict=True))
         text = (f"codes used {used}; perplexity {', '.join(f'{value:.0f}' for value in self.perplexity)}; "
                 f"{self.collisions:.1%} of the items share their codes, at most {self.largest_group} one tuple")
+        text += f"; {self.same_text:.1%} have the text of another item" if self.same_text else ""
         return text + (f"; {self.without_text} items have no text" if self.without_text else "")
 
     def require(self, least_usage: float) -> None:
@@ -66,6 +70,11 @@ class Health:
                 raise UsageError(f"the codebook of level {level} has collapsed: {used} of {possible} codes are used, "
                                  f"least_usage asks for {least_usage:.0%}; use quantiser=rk-means, or lower "
                                  "rq_learning_rate")
+
+
+def _shared(group: np.ndarray) -> float:
+    """The share of the items in groups, of these sizes, of more than one."""
+    return float(group[group > 1].sum() / group.sum())
 
 
 @dataclass(frozen=True)
@@ -93,7 +102,7 @@ class Tokeniser:
         vectors = embed(texts, embedding, width, seed)
         found, possible, distances = (rk_means(vectors, codes, levels, seed) if quantiser == "rk-means" else
                                       rq_vae(vectors, codes, levels, seed, epochs, learning_rate, device))
-        health = Health.of(found, possible, texts.count(""))
+        health = Health.of(found, possible, texts)
         health.require(least_usage)
         source = f"'{template(fields)}' by {embedding} and {quantiser}"
         if share_out:

@@ -116,6 +116,11 @@ class Dataset:
         digest.update(self.item_table.write_ndjson().encode())
         return digest.hexdigest()[:16]
 
+    @property
+    def unofficial(self) -> list[str]:
+        """The files it was made from that are not the official ones, by checksum."""
+        return [source["file"] for source in self.manifest.get("sources", []) if source.get("official") is False]
+
     def user_of_interaction(self) -> np.ndarray:
         """The user of every interaction, int64 [M]."""
         return np.repeat(np.arange(self.n_users), np.diff(self.offsets))

@@ -25,7 +25,8 @@ from cpbench.report.record import FILE_NAME, RunRecord, load_record
 def about_data(part: Split, started: str, device: torch.device, libraries: tuple[str, ...] = ()) -> dict[str, Any]:
     """The fields of a RunRecord that say on which data it was made, when, and under which circumstances."""
     return {"dataset_fingerprint": part.dataset.fingerprint, "dataset_counts": part.dataset.counts(),
-            "started": started, **environment.circumstances(device, libraries)}
+            "dataset_unofficial": part.dataset.unofficial, "started": started,
+            **environment.circumstances(device, libraries)}
 
 
 def about_cell(cell: Cell, part: Split, started: str, device: torch.device) -> dict[str, Any]:

@@ -29,7 +29,7 @@ def caption(table: "ComparisonTable") -> list[str]:
     lines = [f"Protocol: {protocol_text(table.protocol)}; the whole catalogue is ranked.",
              f"Data: {counts.get('users', 0):,} users, {counts.get('items', 0):,} items, "
              f"{counts.get('interactions', 0):,} interactions; fingerprint {table.fingerprint}.",
-             *filter(None, [_seeds(table)]), *_statistics(table)]
+             *filter(None, [_unofficial(table), _seeds(table)]), *_statistics(table)]
     facts = []
     if "events" in notes:
         facts.append(f"{notes['events']:,.0f} test events")
@@ -85,6 +85,11 @@ def _statistics(table: "ComparisonTable") -> list[str]:
         lines.append(f"{everything} rests on a single run of a model that another seed may change, hence the brackets "
                      "around its mark: its test counts users only, and proves less than it seems.")
     return lines
+
+
+def _unofficial(table: "ComparisonTable") -> str:
+    return (f"Not made from the official files: {', '.join(table.unofficial)} had another checksum; users, items and "
+            "interactions are as many, times and attributes may differ." if table.unofficial else "")
 
 
 def _seeds(table: "ComparisonTable") -> str:

@@ -128,6 +128,7 @@ def facts(record: RunRecord) -> list[tuple[str, str]]:
         ("started, finished", f"{moment(record.started)}, {moment(record.finished)}"),
         ("protocol", protocol_text(record.protocol)),
         ("data fingerprint", record.dataset_fingerprint),
+        *([("not the official files", ", ".join(record.dataset_unofficial))] if record.dataset_unofficial else []),
         ("machine", f"{machine.cpu}, {machine.threads} thread{'s' * (machine.threads != 1)}, {machine.device}, "
                     f"{machine.system}{record.precision and f', trained in {record.precision}'}"),
         ("versions", ", ".join(f"{name} {version}" for name, version in record.versions.items())),

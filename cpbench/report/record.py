@@ -110,6 +110,9 @@ class RunRecord(Frozen):
     """``sha256:HEX`` of the files of evidence beside the record, by name; empty in records before 2026-11-25."""
     dataset_fingerprint: str
     dataset_counts: dict[str, int]
+    dataset_unofficial: list[str] = []
+    """The files that the data were made from and that are not the official ones; empty in records before
+    2026-11-30, 13:00, whatever they were made from."""
     versions: dict[str, str]
     machine: Machine
     commit: str | None

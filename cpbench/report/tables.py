@@ -128,6 +128,12 @@ class ComparisonTable:
         return [*self.rows, *([self.ceiling] if self.ceiling else [])]
 
     @property
+    def unofficial(self) -> list[str]:
+        """The files of the data that are not the official ones; a record that knows speaks for all: they have one
+        fingerprint."""
+        return sorted({name for row in self.all_rows for run in row.runs for name in run.record.dataset_unofficial})
+
+    @property
     def columns(self) -> list[str]:
         """The metrics worth a column: those that some row has, at cut-offs below the size of the catalogue."""
         present = {name for row in self.all_rows for name in shown(row.metrics)}

@@ -115,7 +115,7 @@ def test_the_official_file_is_believed_without_a_word(mirror: Path) -> None:
     listening = Listening()
     outcome = download(card, listening, str(mirror))
     assert outcome.manifest["sources"][0]["official"] is True
-    assert outcome.manifest["warnings"] == listening.warnings == []
+    assert outcome.manifest["warnings"] == listening.warnings == catalogue.load("ml-1m").unofficial == []
 
 
 def test_another_file_with_the_right_counts_is_used_and_everybody_is_told(mirror: Path) -> None:
@@ -129,6 +129,7 @@ def test_another_file_with_the_right_counts_is_used_and_everybody_is_told(mirror
     assert manifest["warnings"] == [warning]
     assert manifest["sources"][0]["official"] is False
     assert manifest["sources"][0]["official_checksum"] == "md5:" + "0" * 32
+    assert catalogue.load("ml-1m").unofficial == ["ml-1m.zip"]
 
 
 def test_another_file_with_wrong_counts_is_refused_and_removed(mirror: Path, cache: Path) -> None:

@@ -1,20 +1,30 @@
 import errno
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import polars as pl
 import pytest
+import torch
 from polars.exceptions import ComputeError
 from safetensors import SafetensorError
 
 from cpbench.data.fetch import checksum
-from cpbench.data.protocol import Events
+from cpbench.data.protocol import Events, Protocol, split
 from cpbench.errors import CpbenchError
-from cpbench.experiments.record import write_run
+from cpbench.experiments.record import about_data, write_run
 from cpbench.report.record import load_record
+from tests.experiments.tiny import tiny
 from tests.report.records import record
 
 EVENTS = Events(*(np.array([0, 2]) for _ in range(4)))
+
+
+def test_a_record_names_the_files_that_are_not_official():
+    known = {"a.gz": False, "b.gz": True, "c.gz": "unknown"}
+    data = replace(tiny(), manifest={"sources": [{"file": name, "official": each} for name, each in known.items()]})
+    assert about_data(split(data, Protocol()), "now", torch.device("cpu"))["dataset_unofficial"] == ["a.gz"]
+    assert about_data(split(tiny(), Protocol()), "now", torch.device("cpu"))["dataset_unofficial"] == []
 
 
 class Failing:

@@ -156,7 +156,8 @@ def test_text_from_records_and_data_stays_text(tmp_path: Path) -> None:
     nasty_record = record(
         NASTY, dataset=NASTY, recipe=NASTY, dataset_fingerprint=NASTY, information=[NASTY], command=NASTY, commit=NASTY,
         config={NASTY: NASTY}, config_sources={NASTY: NASTY}, versions={NASTY: NASTY}, checksums={NASTY: NASTY},
-        dataset_counts={NASTY: 3, "items": 300}, obeys=NASTY, selected_by=NASTY, started=NASTY, finished=NASTY,
+        dataset_counts={NASTY: 3, "items": 300}, dataset_unofficial=[NASTY], obeys=NASTY, selected_by=NASTY,
+        started=NASTY, finished=NASTY,
         protocol=Protocol(condition=NASTY), machine={"cpu": NASTY, "threads": 1, "device": NASTY, "system": NASTY},
         stages=[{"name": NASTY, "run": NASTY, "saw": NASTY, "metrics": {}, "fit_seconds": 1.0, "epochs": 1}])
     text = html(tables(nasty_record, nasty_record.model_copy(update={"model": NASTY + "2"})), [NASTY],

@@ -108,6 +108,12 @@ def test_the_ceiling_is_no_competitor():
     assert any(line.startswith("Ceiling: ") for line in caption(table))
 
 
+def test_a_record_that_knows_where_the_data_came_from_speaks_for_its_table():
+    records = [record(), record("ease"), record("hstu", dataset_unofficial=["b.zip", "a.gz"])]
+    (table,), _ = comparison_tables(runs(records))
+    assert any(line.startswith("Not made from the official files: a.gz, b.zip had another") for line in caption(table))
+
+
 def test_the_caption_tells_all_that_changes_a_number():
     notes = {"events": 40.0, "empty_history_share": 0.25, "target_seen_before_share": 0.5,
              "targets_unseen_in_training": 3.0}
@@ -115,6 +121,7 @@ def test_the_caption_tells_all_that_changes_a_number():
     text = "\n".join(caption(table))
     assert "leave-one-out, seen items excluded, serving lag 900 s; the whole catalogue is ranked." in text
     assert "40 users, 300 items, 480 interactions; fingerprint aaaa" in text
+    assert "official" not in text
     assert "40 test events, 25.0% of them without any visible history, 50.0% with a target seen before, " in text
     assert "which are misses here, 3 with a target unseen in training." in text
     assert "cuts at the last 10% and 20%, first 1 per user" in protocol_text(Protocol(split="temporal"))

@@ -54,7 +54,8 @@ def test_items_without_text_share_their_codes_and_are_told_apart() -> None:
     assert torch.equal(tokeniser.codes[1, :2], tokeniser.codes[3, :2])
     assert tokeniser.codes[[1, 3], 2].tolist() == [0, 1]
     assert tokeniser.health.without_text == 2
-    assert tokeniser.line.endswith("50.0% of the items share their codes, at most 2 one tuple; 2 items have no text")
+    assert tokeniser.line.endswith("50.0% of the items share their codes, at most 2 one tuple; 50.0% have the text of "
+                                   "another item; 2 items have no text")
     assert "by tf-idf and rk-means: codes used 3 of 3, 1 of 1;" in tokeniser.line  # fewer items than codes
 
 
@@ -109,6 +110,7 @@ def test_a_tokeniser_that_shares_out_needs_no_code_more() -> None:
 def test_health_in_figures() -> None:
     health = Health.of(np.array([[0, 5], [0, 5], [1, 2], [3, 3]]), [4, 6])
     assert health.used == [3, 3] and health.collisions == 0.5 and health.largest_group == 2
+    assert health.same_text == 0 and Health.of(np.zeros((5, 1)).astype(int), [5], list("aabca")).same_text == 0.6
     half, quarter = 0.5 * np.log(0.5), 0.25 * np.log(0.25)
     assert health.perplexity == pytest.approx([np.exp(-half - 2 * quarter)] * 2)
     health.require(0.5)
