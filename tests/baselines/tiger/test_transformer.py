@@ -153,6 +153,21 @@ def test_the_loss_is_that_of_every_prefix_alone(causal: bool, existing: bool) ->
     torch.testing.assert_close(found, torch.stack(terms).mean(), rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.parametrize("causal", [True, False])
+def test_a_step_in_bfloat16(causal: bool) -> None:
+    """Emulated where there are no instructions for it: slow, but the same path."""
+    from cpbench.models.base import Sequences
+
+    model, data = built(ragged(12, n_items=30), causal=causal, prefixes=0), torch.randint(30, (3, 7))
+    batch = Sequences(data, data * 0, torch.tensor([7, 2, 5]))
+    plain, _ = model.training_loss(batch)
+    with torch.autocast("cpu", torch.bfloat16):
+        lowered, _ = model.training_loss(batch)
+    lowered.backward()
+    torch.testing.assert_close(lowered, plain, rtol=0.02, atol=0)
+    assert all(parameter.grad is None or parameter.grad.isfinite().all() for parameter in model.parameters())
+
+
 @torch.no_grad()
 def test_a_causal_memory_says_how_far_the_end_is() -> None:
     """Its states cannot know: what an early item looks like does not change with what follows."""
