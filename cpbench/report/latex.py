@@ -9,6 +9,7 @@ from cpbench.report.tables import ComparisonTable
 SPECIAL = {"\\": r"\textbackslash{}", "{": r"\{", "}": r"\}", "$": r"\$", "&": r"\&", "#": r"\#", "%": r"\%",
            "_": r"\_", "^": r"\textasciicircum{}", "~": r"\textasciitilde{}",
            "<": r"\textless{}", ">": r"\textgreater{}", "|": r"\textbar{}",
+           "/": r"/\allowbreak{}",  # a path as a setting is longer than its column
            "±": r"$\pm$", "≈": r"$\approx$", "†": r"$^{\dagger}$", "Δ": r"$\Delta$"}
 PREAMBLE = r"""\documentclass{article}
 \usepackage[T1]{fontenc}

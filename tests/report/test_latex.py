@@ -9,9 +9,13 @@ from tests.report.records import record, runs
 
 NASTY = r"50% of #1 & $x_2^3$ {~} \emph{é} <b>|日本"
 
+PATH = "../published/semantic-ids/of-amazon/Beauty.index.json.gz"
+
 
 def nasty() -> str:
     return latex(comparison_tables(runs([record(NASTY, 1, 0.4), record(NASTY, 2, 0.5), record("ease", hr=0.1),
+                                         record("tiger", hr=0.2, config={"tokens": PATH},
+                                                config_sources={"tokens": "--set"}),
                                          record("oracle", hr=0.9)]))[0])
 
 
@@ -25,7 +29,7 @@ def test_it_is_a_booktabs_table_with_the_best_in_bold():
     assert text.count(r"\toprule") == text.count(r"\bottomrule") == text.count(r"\begin{table}") == 1
     assert r"\textbf{0.4500}" in text and r"{\scriptsize $\pm$0.0707}" in text
     rows = [line for line in text.splitlines() if line.endswith(r"\\")]
-    assert len(rows) == 4 and len({line.replace(r"\&", "").count(" & ") for line in rows}) == 1
+    assert len(rows) == 5 and len({line.replace(r"\&", "").count(" & ") for line in rows}) == 1
 
 
 @pytest.mark.skipif(shutil.which("pdflatex") is None, reason="no LaTeX here: pdflatex is not installed")
