@@ -9,7 +9,7 @@ from tests.report.records import record, runs
 
 NASTY = r"50% of #1 & $x_2^3$ {~} \emph{é} <b>|日本"
 
-PATH = "../published/semantic-ids/of-amazon/Beauty.index.json.gz"
+PATH = "../published/reference/semantic_ids/letter/Beauty.index.json.gz"
 
 
 def nasty() -> str:
