@@ -92,6 +92,8 @@ def _is_no_text(argument: str) -> bool:
 
 def main() -> None:
     """Run the command line. Exit status 0 done, 1 a failed run, 2 bad usage or input, 130 interrupted."""
+    if sys.stdout is None:
+        fail("standard output is closed: there is nowhere to print to", 1)
     if isinstance(sys.stdout, io.TextIOWrapper):  # a file or pipe gets UTF-8, as all files of a report are written
         sys.stdout.reconfigure(encoding=None if sys.stdout.isatty() else "utf-8", errors="replace")
     for argument in filter(_is_no_text, sys.argv[1:]):  # arguments end in records

@@ -145,12 +145,13 @@ def _users(users: "PairedUsers") -> list[Any]:
         for name, test in users.tests.items():
             low, high = test.interval
             chance = "< .0001" if test.p_value < 0.0001 else f"{test.p_value:.4f}"
-            tests.add_row(name, f"{test.mean:+.4f}", f"{low:+.4f} to {high:+.4f}", chance, f"{test.effect:+.3f}")
+            effect = "-" if test.effect is None else f"{test.effect:+.3f}"
+            tests.add_row(name, f"{test.mean:+.4f}", f"{low:+.4f} to {high:+.4f}", chance, effect)
         parts.append(tests)
     lines = []
     if not all(test.covers_seeds for test in users.tests.values()):
         lines.append("One run each: how much another seed would change is not included, and p proves less than it "
                      "seems.")
     if users.beam is not None:
-        lines.append(f"One of them ranks lists of {users.beam}: ranks beyond count as misses of both.")
+        lines.append(f"One of them at least ranks lists of {users.beam}: ranks beyond count as misses of both.")
     return [*parts, Text("\n".join(lines), "dim")]

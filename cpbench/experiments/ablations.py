@@ -11,8 +11,8 @@ from cpbench.errors import UsageError, unknown
 from cpbench.experiments.plan import Cell, plan
 from cpbench.models.conditions import facts_with_conditions, require_condition
 from cpbench.report.ablation import GROWTH, WINDOWS
+from cpbench.report.stored_ablation import ABLATED
 
-MODEL = "climber-pilot"
 SHORT, LONG = (0, 60, 450, 900, 1800), (0, 43_200, 86_400, 259_200, 604_800)
 STEPS = 10
 
@@ -157,5 +157,5 @@ def cells(ablation: Ablation, dataset_name: str, seeds: Sequence[int], recipe: s
     elif condition is not None:
         raise UsageError(f"the ablation {ablation.name!r} takes no --condition")
     return [(variant, cell) for variant in variants
-            for cell in plan([MODEL], [dataset_name], seeds, recipe, {**overrides, **variant.settings},
+            for cell in plan([ABLATED], [dataset_name], seeds, recipe, {**overrides, **variant.settings},
                              serving_lags=serving_lags, condition=condition, horizon=ablation.horizon)]

@@ -70,15 +70,19 @@ def _statistics(table: "ComparisonTable") -> list[str]:
             alone = any(len(row.seeds) == 1 and not row.deterministic for row in table.rows)
             drawn = f"users and seeds drawn again together{'; of a single run, users alone' * alone}"
         lines.append(f"[a, b]: 95 % bootstrap interval of the mean, {drawn}.")
+    unsure = [row.label for row in table.rows if not any(estimate.interval for estimate in row.metrics.values())]
+    if unsure and len(unsure) < len(table.rows):
+        lines.append(f"No usable ranks, hence neither interval nor comparison: {', '.join(unsure)}.")
     compared = [row for row in table.rows if row.differences]
     if compared:
-        rows = len(compared)
+        rows = max(sum(name in row.differences for row in compared) for name in compared[0].differences)
+        best = f"the best row{' with ranks' * bool(unsure)} was chosen by these events"
         family = (f"{rows} row{'s' * (rows > 1)}" if table.reference_is_named or rows == 1 else
-                  f"all {rows * (rows + 1) // 2} pairs of rows, as the best row was chosen by these events")
+                  f"all {rows * (rows + 1) // 2} pairs of rows, as {best}")
         lines.append(f"Differences are to {table.reference}: paired t test over users{' and seeds' * several}; [a, b] "
-                     f"is of that one comparison, p is Holm-corrected over {family}. † significant (p < .05); ≈ not "
-                     "significant: a difference larger than the figure after ± can be ruled out (two one-sided tests "
-                     "at 5 %).")
+                     f"and ± are of that one comparison, p is Holm-corrected over {family}. † significant (p < .05); ≈ "
+                     "not significant: a difference larger than the figure after ± can be ruled out (two one-sided "
+                     "tests at 5 %).")
     single = [row.label for row in compared if not all(each.covers_seeds for each in row.differences.values())]
     if single:
         everything = "Every comparison" if len(single) == len(compared) else f"The comparison of {', '.join(single)}"

@@ -13,6 +13,8 @@ from cpbench.report.verify import verify
 
 K = 10
 """The cut-off of what is compared user by user."""
+OF_LISTS = ("beam", "seen_items_removed", "unknown_items", "lists_missing", "lists_short", "lists_ending_in_a_tie")
+"""Notes of a record on the lists that a model or another system made; all others are on the test events."""
 Metric = Callable[[np.ndarray], np.ndarray]
 """Ranks -> values, of any one shape."""
 
@@ -88,7 +90,7 @@ def diff(first: Run, second: Run) -> RunDiff:
     one, other = first.record, second.record
     basis = _differences(_basis(first), _basis(second))
     counts = _differences(one.dataset_counts, other.dataset_counts)
-    notes = _differences(one.notes, other.notes, "test events: ")
+    notes = _differences(_notes(first, of_lists=False), _notes(second, of_lists=False), "test events: ")
     settings = [FactPair(each.name, each.first, each.second,
                            (one.config_sources.get(each.name), other.config_sources.get(each.name)))
                 for each in _differences(one.config, other.config)]
@@ -138,12 +140,17 @@ def _circumstances(run: Run) -> dict[str, Any]:
         "model": record.model, "recipe": record.recipe, "seed": record.seed,
         "information": ", ".join(["ids", *record.information]), "obeys": record.obeys,
         "selected by": record.selected_by, "trained in": record.precision,
-        "looks at the test events": record.test_looks,
+        "looks at the test events": record.test_looks, **_notes(run, of_lists=True),
         **{f"version of {name}": version for name, version in record.versions.items()},
         **{f"machine: {name}": value for name, value in record.machine.model_dump().items()},
         "commit": record.commit, "changed sources": record.dirty, "command": record.command,
         "finished": record.finished,
     }
+
+
+def _notes(run: Run, of_lists: bool) -> dict[str, float]:
+    """What the record notes of the test events, or of the lists that were made for them."""
+    return {name: value for name, value in run.record.notes.items() if (name in OF_LISTS) == of_lists}
 
 
 def _paired(first: Run, second: Run) -> tuple[PairedUsers | None, list[str]]:

@@ -15,6 +15,9 @@ RANKS = "ranks.parquet"
 AT_ONCE = 200
 """Files that are read together: polars warns of a deadlock from 512 on."""
 
+WIDER = ("Int128", "UInt128")
+"""Kinds of numbers that numpy does not know."""
+
 
 class Run(NamedTuple):
     """A record and the folder that holds it and its evidence."""
@@ -55,10 +58,10 @@ def _malformed(table: pl.DataFrame) -> str:
     for name in ("user", "target"):
         if name not in table.columns:
             return f"lacks the column {name!r}"
-        if not table.schema[name].is_integer():
-            return f"holds no whole numbers in the column {name!r}"
+        if not table.schema[name].is_integer() or str(table.schema[name]) in WIDER:
+            return f"holds no whole numbers in the column {name!r} (of 64 bits at most)"
     for name, kind in table.schema.items():
-        if name.startswith("rank") and not kind.is_numeric():
+        if name.startswith("rank") and (not (kind.is_integer() or kind.is_float()) or str(kind) in WIDER):
             return f"holds no numbers in the column {name!r}"
     return "" if table.height else "holds no test event"
 

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from cpbench.data.protocol import Protocol
 from cpbench.report.record import ORACLE, RunRecord
 from cpbench.report.significance import mark
 from cpbench.report.statistics import Comparison, p_text
@@ -37,11 +38,13 @@ class TextTable:
 
 def title(table: ComparisonTable) -> str:
     lag = f", serving lag {table.protocol.serving_lag:,} s" if table.protocol.serving_lag else ""
+    many = f", {table.protocol.targets_per_user} targets a user" if table.protocol.targets_per_user > 1 else ""
+    share = "" if table.protocol.holdout == Protocol().holdout else f", holdout {table.protocol.holdout:g}"
     steps = f", lists {table.protocol.horizon} steps before the end" if table.protocol.horizon > 1 else ""
     given = f", given the {table.protocol.condition}" if table.protocol.condition else ""
     seen = "" if table.protocol.exclude_seen else ", seen items kept"
     recipes = ", recipes of the papers" if table.recipes == "paper" else ""
-    return f"{table.dataset}: {table.protocol.split}{lag}{seen}{steps}{given}{recipes}"
+    return f"{table.dataset}: {table.protocol.split}{lag}{seen}{steps}{given}{many}{share}{recipes}"
 
 
 def grid(table: ComparisonTable, columns: Sequence[str] | None = None) -> TextTable:
@@ -70,8 +73,9 @@ def grid(table: ComparisonTable, columns: Sequence[str] | None = None) -> TextTa
         if expected:
             first, *others = [f"{values} [{source}]" for values, source in published_values(row, table.sources)] or [""]
             cells.append(TextCell(first, tuple(others)))
-        cells += [TextCell("")] * 3 if is_ceiling else [TextCell("-")] * 3 if row.is_external else [
-            TextCell(fit_time(row)), TextCell(count(row.parameters)), TextCell(str(len(row.seeds)))]
+        seeds = str(len(row.seeds)) if row.timed else "-"
+        cells += [TextCell("")] * 3 if is_ceiling else [
+            TextCell(fit_time(row)), TextCell(count(row.parameters)), TextCell(seeds)]
         lines.append(TextRow(cells, is_ceiling))
     return TextTable(title(table), headings, numeric, lines)
 
@@ -94,7 +98,8 @@ def difference_cell(difference: Comparison | None) -> TextCell:
     if difference is None:
         return TextCell("")
     low, high = difference.interval
-    chance = f"{p_text(difference.p_value)}, d {difference.effect:+.2f}"
+    effect = "-" if difference.effect is None else f"{difference.effect:+.2f}"
+    chance = f"{p_text(difference.p_value)}, d {effect}"
     return TextCell(difference_text(difference), (f"[{low:+.4f}, {high:+.4f}]", chance))
 
 
@@ -118,7 +123,9 @@ def published_values(row: Row, sources: Sequence[str]) -> list[tuple[str, int]]:
 
 
 def fit_time(row: Row) -> str:
-    """``360``; ``88 (GPU)`` where no run was trained on a processor."""
+    """``360``; ``88 (GPU)`` where no run was trained on a processor; ``-`` where nobody knows."""
+    if row.fit_seconds is None:
+        return "-"
     return seconds(row.fit_seconds) + ("" if row.device == PROCESSOR else " (GPU)")
 
 
@@ -126,8 +133,10 @@ def seconds(value: float) -> str:
     return f"{value:,.0f}" if value >= 10 else f"{value:.1f}"
 
 
-def count(value: int) -> str:
-    """``812``, ``45.1 k``, ``1.3 M``."""
+def count(value: int | None) -> str:
+    """``812``, ``45.1 k``, ``1.3 M``, ``-``."""
+    if value is None:
+        return "-"
     for limit, unit in ((1_000_000, "M"), (1_000, "k")):
         if value >= limit:
             return f"{value / limit:,.1f} {unit}"

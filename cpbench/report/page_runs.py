@@ -120,10 +120,13 @@ def facts(record: RunRecord) -> list[tuple[str, str]]:
         *([("obeys the condition by", record.obeys)] if record.obeys else []),
         *((stage.name, f"{stage.epochs} epochs, {seconds(stage.fit_seconds)} s; saw {stage.saw}"
                        + (f"; run {stage.run}" if stage.run else "")) for stage in record.stages),
-        ("epoch", _epoch(record)),
-        ("time", f"{seconds(cost.fit_seconds)} s to fit, {seconds(cost.evaluate_seconds)} s to rank the test events"),
-        ("peak memory", memory(cost.peak_rss_bytes)),
-        ("parameters", f"{cost.parameters:,}"),
+        *([
+            ("epoch", _epoch(record)),
+            ("time",
+             f"{seconds(cost.fit_seconds)} s to fit, {seconds(cost.evaluate_seconds)} s to rank the test events"),
+            ("peak memory", memory(cost.peak_rss_bytes)),
+            ("parameters", f"{cost.parameters:,}"),
+        ] if record.is_costed else []),
         ("looks at the test", str(record.test_looks)),
         ("started, finished", f"{moment(record.started)}, {moment(record.finished)}"),
         ("protocol", protocol_text(record.protocol)),

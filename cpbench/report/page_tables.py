@@ -16,11 +16,11 @@ BREAKDOWN = ("HR@10/low", "HR@10/middle", "HR@10/high", "HR@10/rare", "HR@10/com
              "gini@10", "novelty@10", "diversity@10")
 
 PUBLISHED = "published HR@10\u00a0/\u00a0NDCG@10"
-COMPARED: dict[str, tuple[Callable[[Comparison], str], Callable[[Comparison], float]]] = {
+COMPARED: dict[str, tuple[Callable[[Comparison], str], Callable[[Comparison], float | None]]] = {
     "": (lambda each: f"{each.mean:+.4f} {mark(each)}", lambda each: each.mean),
     " interval": (lambda each: f"[{each.interval[0]:+.4f}, {each.interval[1]:+.4f}]", lambda each: each.interval[0]),
     " p": (lambda each: "< .0001" if each.p_value < 1e-4 else f"{each.p_value:.4f}", lambda each: each.p_value),
-    " d": (lambda each: f"{each.effect:+.3f}", lambda each: each.effect),
+    " d": (lambda each: "-" if each.effect is None else f"{each.effect:+.3f}", lambda each: each.effect),
     " bound": (lambda each: f"{each.bound:.4f}", lambda each: each.bound),
 }
 """What is said of a difference: how it is shown, and what it is sorted by."""
@@ -107,12 +107,14 @@ def cost(page: Page, table: ComparisonTable) -> SortableTable:
         ("peak memory", _memory),
         ("best epoch / epochs", _epochs),
     ]
-    machines = {run.record.machine for row in table.rows for run in row.runs}
+    machines = {run.record.machine for row in table.rows for run in row.runs if run.record.is_costed}
     kinds = sorted({f"{each.device} ({each.cpu}, {each.threads} thread{'s' * (each.threads != 1)})"
                     for each in machines})
     notes = ["Means over seeds (of those on a processor, where there are any); memory is the largest. Ranking "
              "includes the metrics.", f"Measured on {'; '.join(kinds)}"
              + (": times on different machines do not compare." if len(kinds) > 1 else ".")] if kinds else []
+    if any(not row.timed for row in table.rows):
+        notes.append("-: lists of another system, or nothing to count.")
     return _grid(page, table, "Cost", columns, rows=table.rows, notes=notes)
 
 
@@ -177,19 +179,19 @@ def _ranking(row: Row) -> SortableCell:
 
 
 def _memory(row: Row) -> SortableCell:
-    size = max(run.record.cost.peak_rss_bytes for run in row.runs)
-    return SortableCell(memory(size), size)
+    size = max((run.record.cost.peak_rss_bytes for run in row.runs if run.record.is_costed), default=None)
+    return SortableCell() if size is None else SortableCell(memory(size), size)
 
 
 def _epochs(row: Row) -> SortableCell:
     costs = [run.record.cost for run in row.runs]
-    if row.deterministic:
+    if row.deterministic or not row.timed:
         return SortableCell()
     pairs = dict.fromkeys(f"{cost.best_epoch} / {cost.epochs}" for cost in costs)
     return SortableCell(", ".join(pairs), fmean(cost.best_epoch for cost in costs))
 
 
-def _compared(name: str, show: Callable[[Comparison], str], order: Callable[[Comparison], float], row: Row
+def _compared(name: str, show: Callable[[Comparison], str], order: Callable[[Comparison], float | None], row: Row
               ) -> SortableCell:
     difference = row.differences.get(name)
     return SortableCell() if difference is None else SortableCell(show(difference), order(difference))

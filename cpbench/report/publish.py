@@ -3,6 +3,7 @@
 import json
 import os
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -14,7 +15,7 @@ from cpbench.report.figures.style import Drawn
 from cpbench.report.latex import latex
 from cpbench.report.markdown import markdown
 from cpbench.report.page import html
-from cpbench.report.stored_ablation import stored_ablations
+from cpbench.report.stored_ablation import ABLATED, stored_ablations
 from cpbench.report.tables import ComparisonTable
 
 FILES = {"markdown": "report.md", "csv": "report.csv", "json": "report.json", "latex": "report.tex",
@@ -53,6 +54,7 @@ def publish(forms: Sequence[str], tables: Sequence[ComparisonTable], warnings: S
     Raises UsageError where a folder stands in a file's place, and CpbenchError when `folder` cannot be written.
     """
     placed = list[Path]()
+    fresh = [place for place in (folder, *folder.parents) if not place.exists()]
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with TemporaryDirectory(prefix=".report.", dir=folder) as temporary:
@@ -72,6 +74,9 @@ def publish(forms: Sequence[str], tables: Sequence[ComparisonTable], warnings: S
                 (made / name).replace(folder / name)
                 placed.append(folder / name)
     except OSError as error:
+        for place in fresh if not placed else []:
+            with suppress(OSError):
+                place.rmdir()
         left = f"{len(placed)} files of the new report are there" if placed else "nothing was left behind"
         raise CpbenchError(f"cannot write the report into {folder}: {error.strerror or error}; {left}") from error
     return placed
@@ -90,6 +95,7 @@ def _plain(form: str, tables: Sequence[ComparisonTable], warnings: Sequence[str]
 def _page(tables: Sequence[ComparisonTable], warnings: Sequence[str], results: Path, folder: Path,
           drawn: Sequence[Drawn]) -> str:
     """The page as it stands in `folder`, from where its links to the records lead."""
-    ablations, unreadable = stored_ablations(results, sorted({table.dataset for table in tables}))
+    ablated = {table.dataset for table in tables if any(row.model == ABLATED for row in table.rows)}
+    ablations, unreadable = stored_ablations(results, sorted(ablated)) if ablated else ([], [])
     return html(tables, [*warnings, *unreadable], drawn, ablations, os.path.relpath(results, folder),
                 inspected(tables))

@@ -130,6 +130,11 @@ class RunRecord(Frozen):
         return not (trained or self.seeded or self.recipe == EXTERNAL)
 
     @property
+    def is_costed(self) -> bool:
+        """Whether `cost` is what the model took: of lists from another system, and of the ceiling, nobody knows."""
+        return self.recipe != EXTERNAL and self.model != ORACLE
+
+    @property
     def overrides(self) -> dict[str, Any]:
         """The keys that were set by hand."""
         return {key: self.config[key] for key, source in sorted(self.config_sources.items())

@@ -84,7 +84,7 @@ def _stacked(ranks: Sequence[np.ndarray | None]) -> np.ndarray | None:
 
 def _reference(table: ComparisonTable, measured: Sequence[np.ndarray | None], wanted: str | None) -> Row | None:
     usable = [row for row, ranks in zip(table.rows, measured, strict=True)
-              if ranks is not None and any(name in row.metrics for name in METRICS)]
+              if ranks is not None and any(name in row.metrics and name in table.columns for name in METRICS)]
     if wanted is None:
         return usable[0] if usable else None
     fitting = [row for row in usable if wanted in (row.model, row.label)]
@@ -107,6 +107,8 @@ def _with_statistics(table: ComparisonTable, users: np.ndarray, measured: Sequen
     """`measured` are the ranks [S, E] of every row, of test events of `users` [E]."""
     rows, reference = list(table.rows), _reference(table, measured, wanted)
     for name, value in METRICS.items():
+        if name not in table.columns:
+            continue
         samples = {place: Sample(per_user(value(ranks), users), rows[place].deterministic)
                    for place, ranks in enumerate(measured) if ranks is not None and name in rows[place].metrics}
         if not samples or next(iter(samples.values())).values.shape[1] < 2:  # one user says nothing of others

@@ -61,14 +61,15 @@ class Comparison:
     """One model less another.
 
     `p_value` is two-sided, and of a family of comparisons once `holm` has been asked. `effect` is Cohen's d of the
-    paired differences over users. `bound`: a larger difference can be ruled out (two one-sided tests at 5 %).
-    `covers_seeds` is false where one of the two is a single run of a model that seeds change.
+    paired differences over users; None where these are all the same and not 0. `bound`: a larger difference can be
+    ruled out (two one-sided tests at 5 %). `covers_seeds` is false where one of the two is a single run of a model that
+    seeds change.
     """
 
     mean: float
     interval: tuple[float, float]
     p_value: float
-    effect: float
+    effect: float | None
     bound: float
     covers_seeds: bool
 
@@ -117,25 +118,28 @@ def compare(one: Sample, other: Sample) -> Comparison:
     """`one` less `other`, paired by user; their seeds have nothing in common and are not paired."""
     mean, spread, error, freedom = _difference(one, other)
     covers_seeds = one.knows_its_seeds and other.knows_its_seeds
-    if error == 0:
-        return Comparison(mean, (mean, mean), float(mean == 0), 0.0, abs(mean), covers_seeds)
     reach = error * stats.t.ppf((1 + CONFIDENCE) / 2, freedom)
     return Comparison(
         mean=mean,
         interval=(float(mean - reach), float(mean + reach)),
-        p_value=float(2 * stats.t.sf(abs(mean) / error, freedom)),
-        effect=mean / spread if spread else 0.0,
+        p_value=p_values([(one, other)])[0],
+        effect=mean / spread if spread else 0.0 if mean == 0 else None,
         bound=float(abs(mean) + error * stats.t.ppf(CONFIDENCE, freedom)),
         covers_seeds=covers_seeds,
     )
 
 
 def p_values(pairs: Sequence[tuple[Sample, Sample]]) -> list[float]:
-    """Those of `compare`, uncorrected, of many pairs at once."""
+    """Those of `compare`, uncorrected, of many pairs at once.
+
+    Where every user has the same difference there is nothing to estimate a spread from: the sign test's.
+    """
     found = np.array([_difference(*pair) for pair in pairs]).reshape(-1, 4)
     mean, error, freedom = found[:, 0], found[:, 2], found[:, 3]
-    ratio = np.divide(np.abs(mean), error, out=np.where(mean == 0, 0.0, np.inf), where=error > 0)
-    return np.asarray(2 * stats.t.sf(ratio, freedom)).tolist()
+    ratio = np.divide(np.abs(mean), error, out=np.zeros_like(mean), where=error > 0)
+    users = np.array([one.values.shape[1] for one, _ in pairs])
+    signs = np.where(mean == 0, 1.0, 2.0 ** (1 - users))
+    return np.where(error > 0, 2 * stats.t.sf(ratio, freedom), signs).tolist()
 
 
 def _difference(one: Sample, other: Sample) -> tuple[float, float, float, float]:

@@ -8,6 +8,8 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 FOLDER = "ablations"
+ABLATED = "climber-pilot"
+"""What is ablated."""
 NUMBERS = "table.json"
 
 

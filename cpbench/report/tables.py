@@ -17,7 +17,7 @@ from typing import Any
 from cpbench.data.protocol import Protocol
 from cpbench.report.evidence import Run
 from cpbench.report.published import Published, published_for
-from cpbench.report.record import EXTERNAL, ORACLE, RunRecord, learned_since
+from cpbench.report.record import ORACLE, RunRecord, learned_since
 from cpbench.report.statistics import Comparison
 
 SORTED_BY = "NDCG@10"
@@ -52,7 +52,8 @@ class Row:
     information: list[str]
     seeds: list[int]
     metrics: dict[str, Estimate]
-    parameters: int
+    parameters: int | None
+    """None where nobody knows (`RunRecord.is_costed`), like what else a row took."""
     published: list[Published] = field(default_factory=list)
     """What is to be expected."""
     undertuned: list[Published] = field(default_factory=list)
@@ -71,30 +72,26 @@ class Row:
 
     @cached_property
     def timed(self) -> list[RunRecord]:
-        """Those whose times may be averaged: where some were trained on a processor and some on a GPU, the former."""
-        records = [run.record for run in self.runs]
+        """Those whose times may be averaged: where some were trained on a processor and some on a GPU, the former; none
+        where nobody knows what they took."""
+        records = [run.record for run in self.runs if run.record.is_costed]
         return [record for record in records if record.machine.device == PROCESSOR] or records
 
     @property
-    def device(self) -> str:
+    def device(self) -> str | None:
         """``cpu`` or ``cuda``: what the times are of."""
-        return self.timed[0].machine.device.partition(":")[0]
+        return self.timed[0].machine.device.partition(":")[0] if self.timed else None
 
     @property
-    def fit_seconds(self) -> float:
-        return fmean(record.cost.fit_seconds for record in self.timed)
+    def fit_seconds(self) -> float | None:
+        return fmean(record.cost.fit_seconds for record in self.timed) if self.timed else None
 
     @property
     def milliseconds_a_user(self) -> float | None:
         """Of ranking the test events, metrics included; None where a record does not say how many there were."""
-        if not all(record.notes.get("events") for record in self.timed):
+        if not self.timed or not all(record.notes.get("events") for record in self.timed):
             return None
         return 1000 * fmean(record.cost.evaluate_seconds / record.notes["events"] for record in self.timed)
-
-    @property
-    def is_external(self) -> bool:
-        """Whether another system made the lists: what that took is not known."""
-        return self.recipe == EXTERNAL
 
     @property
     def label(self) -> str:
@@ -217,9 +214,16 @@ def _table(runs: list[Run], recipes: str) -> tuple[ComparisonTable, list[str]]:
     ceiling = _row(ceilings[:1], "ceiling") if ceilings else None
     table = ComparisonTable(first.dataset, first.protocol, first.dataset_fingerprint, first.dataset_counts, first.notes,
                             rows, ceiling, recipes)
-    return table, [f"{run.folder} has no number for {name}: left out of the row"
-                   for row in table.all_rows for run in row.runs for name, value in run.record.metrics.test.items()
-                   if not _is_number(value)]
+    return table, [f"{run.folder} has no number for {name}, so neither has its row"
+                   for row in table.all_rows for run, name in _gaps(row)]
+
+
+def _gaps(row: Row) -> list[tuple[Run, str]]:
+    """The runs of `row` without a number for a metric that other runs have, or that is recorded without one."""
+    names = dict.fromkeys(name for run in row.runs for name in run.record.metrics.test)
+    return [(run, name) for run in row.runs for name in names
+            if (name in run.record.metrics.test or name in SHOWN)  # older records lack younger metrics
+            and not _is_number(run.record.metrics.test.get(name))]
 
 
 def _is_number(value: float | None) -> bool:
@@ -263,7 +267,7 @@ def _row(group: list[Run], label: str) -> Row:
     first = records[0]
     elsewhere = published_for(first)
     return Row(first.model, label, first.information, [record.seed for record in records], metrics,
-               first.cost.parameters,
+               first.cost.parameters if first.is_costed else None,
                [entry for entry in elsewhere if not entry.undertuned],
                [entry for entry in elsewhere if entry.undertuned],
                int(first.notes["beam"]) if "beam" in first.notes else None, group)

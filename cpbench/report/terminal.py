@@ -55,7 +55,7 @@ class Layout:
 def _layout(cells: TextTable, width: int) -> Layout:
     """First what a model sees goes under its name, then figures go, until the names fit beside what is left."""
     figures = {place: _width(cells, place) for place, is_number in enumerate(cells.numeric) if is_number}
-    texts = {place: min(max((len(line.cells[place].text) for line in cells.lines), default=0), widest)
+    texts = {place: min(max(len(text) for text in (cells.headings[place], *_texts(cells, place))), widest)
              for place, widest in WIDEST.items()}
     wanted = max(texts[MODEL], texts[RECIPE])
     least = max(min(texts[MODEL], WIDEST_FIGURE), min(wanted, LEAST))
@@ -72,6 +72,10 @@ def _layout(cells: TextTable, width: int) -> Layout:
             dropped.append(cells.headings[place])
             del figures[place]
     return Layout(max(least, min(max(wanted, texts[SEES]), room())), 0, figures, dropped)
+
+
+def _texts(cells: TextTable, place: int) -> list[str]:
+    return [line.cells[place].text for line in cells.lines]
 
 
 def _expendable(heading: str) -> str:
@@ -98,7 +102,7 @@ def _draw(cells: TextTable, layout: Layout) -> "RenderableType":
 
     drawn = Table(title=Text(cells.title, style="bold"), title_justify="left", box=box.SIMPLE_HEAD,
                   padding=(0, 1, 0, 0), pad_edge=False)
-    drawn.add_column("model", width=layout.model)
+    drawn.add_column("model", width=layout.model, overflow="fold")  # a cut name may be that of two rows
     if layout.sees:
         drawn.add_column("sees", width=layout.sees)
     for place, width in layout.figures.items():

@@ -1,3 +1,4 @@
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -91,6 +92,12 @@ def test_a_full_disk_under_the_output_is_said(tmp_path):
                               stderr=subprocess.PIPE, env=environment(tmp_path))
     assert done.returncode == 1
     assert done.stderr == "error: standard output cannot be written: No space left on device\n"
+
+
+def test_a_closed_output_is_said(tmp_path):
+    done = subprocess.run(["sh", "-c", f"{shlex.quote(sys.executable)} -m cpbench datasets >&-"], text=True,
+                          stderr=subprocess.PIPE, env=environment(tmp_path))
+    assert (done.returncode, done.stderr) == (1, "error: standard output is closed: there is nowhere to print to\n")
 
 
 def test_version(tmp_path):

@@ -69,6 +69,11 @@ def test_beyond_a_beam_both_miss(tmp_path):
     assert narrow.users.tallies == [Tally("rank", 1, 2, 3)]
 
 
+def test_how_a_model_makes_its_lists_is_no_difference_of_the_data(tmp_path):
+    found = compared(tmp_path, new=[2.0, 5.0, INF, 7.5, INF, 20.0], beam=20)
+    assert found.data == [] and FactPair("beam", None, 20.0) in found.circumstances
+
+
 def test_a_user_with_several_events_counts_once(tmp_path):
     found = compared(tmp_path, users=[0, 0, 1, 1, 2, 3])
     assert found.users is not None and (found.users.users, found.users.events) == (4, 6)

@@ -42,6 +42,12 @@ def test_terminal():
     assert re.search(r"\[1\] S3-Rec .*\.", text)
 
 
+def test_names_that_end_differently_are_not_cut_to_one():
+    text = "".join(show(tables(record("a" * 60 + "-v1"), record("a" * 60 + "-v2"))).split())
+    assert "-v1" in text and "-v2" in text
+    assert "sees" in show(tables(record("sasrec"), record("hstu")))
+
+
 def test_a_narrow_terminal_goes_without_the_lesser_metrics_and_says_so():
     wide, narrow = show(beauty(), 200), show(beauty(), 80)
     assert "HR@5" in wide and "Not shown in this narrow terminal" not in wide

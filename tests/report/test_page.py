@@ -3,6 +3,7 @@
 import json
 import re
 from html.parser import HTMLParser
+from importlib import resources
 from pathlib import Path
 from urllib.parse import unquote
 
@@ -13,7 +14,7 @@ from cpbench.data.describe import describe, in_words
 from cpbench.data.protocol import Protocol
 from cpbench.errors import CpbenchError
 from cpbench.report.caption import caption
-from cpbench.report.figures.style import Drawn
+from cpbench.report.figures.style import CONTRAST, Drawn
 from cpbench.report.page import html
 from cpbench.report.page_runs import IN_FULL, Ids
 from cpbench.report.record import RunRecord
@@ -21,6 +22,7 @@ from cpbench.report.significance import mark, with_statistics
 from cpbench.report.stored_ablation import StoredAblation, stored_ablations
 from cpbench.report.tables import ComparisonTable, comparison_tables
 from tests.data.test_describe import made
+from tests.report.figures.test_style import luminance
 from tests.report.records import record, runs, store
 
 matplotlib.use("Agg")
@@ -274,6 +276,18 @@ def test_an_ablation_that_cannot_be_read_is_named(tmp_path: Path) -> None:
     assert [each.dataset for each in found] == ["tiny"] and len(warnings) == 3
     assert all("cannot be read" in each and "repeat `cpbench ablate`" in each for each in warnings)
     assert stored_ablations(tmp_path, ["other"])[0] == [] and stored_ablations(tmp_path / "nowhere") == ([], [])
+
+
+def test_all_text_can_be_read_on_all_grounds() -> None:
+    """WCAG 2.2, 1.4.3: 4.5 to 1."""
+    schemes = re.findall(r"--back: .*", resources.files("cpbench.report").joinpath("page.css").read_text())
+    assert len(schemes) == 3
+    for scheme in schemes:
+        light = {name: luminance(value) for name, value in re.findall(r"--(\w+): (#\w+)", scheme)}
+        for ink in ("text", "faint", "link"):
+            for ground in ("back", "head", "mark"):
+                dark, bright = sorted((light[ink], light[ground]))
+                assert (bright + 0.05) / (dark + 0.05) >= CONTRAST, (scheme, ink, ground)
 
 
 def test_a_figure_that_is_gone(tmp_path: Path) -> None:

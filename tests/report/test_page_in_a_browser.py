@@ -135,3 +135,19 @@ def test_the_body_is_no_wider_than_the_window(tmp_path: Path, text: str, width: 
     left, name_width = found["name"]
     assert abs(left) < 1 and name_width < width / 2
     assert found["scrolls"] is (width == 375)
+
+
+@pytest.mark.parametrize("width", WIDTHS)
+def test_what_has_the_focus_is_not_under_the_names(tmp_path: Path, text: str, width: int) -> None:
+    """The column of names stays in sight: what the keyboard reaches from the right must not stop behind it."""
+    found = measure(tmp_path, text, """
+        const box = document.querySelector(".scroll");
+        box.style.maxWidth = "600px";
+        const link = box.querySelector("tbody td a");
+        box.scrollLeft = box.scrollWidth;
+        link.focus();
+        const place = link.getBoundingClientRect();
+        const seen = document.elementFromPoint(place.left + 1, place.top + place.height / 2);
+        return { moved: box.scrollWidth > box.clientWidth, seen: seen === link, tag: seen && seen.tagName };
+    """, width=width)
+    assert found["moved"] and found["seen"], found

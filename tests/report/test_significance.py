@@ -130,6 +130,14 @@ def test_a_row_without_ranks_has_no_statistics_and_the_others_keep_theirs(runs):
     by_model = {row.model: row for row in table.rows}
     assert by_model["gru4rec"].metrics["HR@10"].interval is None and by_model["gru4rec"].differences == {}
     assert by_model["ease"].differences
+    assert "No usable ranks, hence neither interval nor comparison: gru4rec (tuned)." in caption(table)
+
+
+def test_of_a_tiny_catalogue_nothing_is_compared_that_has_no_column(runs):
+    small = [run._replace(record=run.record.model_copy(update={
+        "dataset_counts": {"users": 40, "items": 10, "interactions": 480}})) for run in runs]
+    (table,), _ = with_statistics(comparison_tables(small)[0])
+    assert table.columns == [] and table.reference is None and not any(row.differences for row in table.rows)
 
 
 @pytest.mark.parametrize("change", [
@@ -173,6 +181,8 @@ def test_a_metric_that_is_no_number_is_left_out_and_named(tmp_path):
     (lambda table: table.head(0), "holds no test event"),
     (lambda table: table.with_columns(pl.col("rank").cast(pl.String)), "holds no numbers in the column 'rank'"),
     (lambda table: table.with_columns(pl.col("user").cast(pl.String)), "holds no whole numbers in the column 'user'"),
+    (lambda table: table.with_columns(pl.col("user").cast(pl.Int128)), "holds no whole numbers in the column 'user'"),
+    (lambda table: table.with_columns(pl.col("rank").cast(pl.Decimal(9, 2))), "holds no numbers in the column 'rank'"),
 ])
 def test_the_row_with_strange_ranks_is_named_and_not_the_others(runs, change, sentence):
     path = runs[0].folder / "ranks.parquet"  # of the first run that is read

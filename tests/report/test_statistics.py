@@ -5,6 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
+from scipy.stats import binomtest
 
 from cpbench.report.statistics import Sample, compare, holm, intervals, p_values, per_user
 
@@ -78,6 +79,11 @@ def test_what_is_the_same_does_not_differ():
     assert found.mean == 0 and found.p_value == pytest.approx(1.0)
     same = compare(Sample(np.ones((1, 5)), True), Sample(np.ones((1, 5)), True))
     assert (same.mean, same.interval, same.p_value, same.bound) == (0.0, (0.0, 0.0), 1.0, 0.0)
+
+
+def test_where_all_users_agree_there_is_the_sign_test_and_no_effect_size():
+    found = compare(Sample(np.ones((1, 8))), Sample(np.zeros((1, 8))))
+    assert (found.p_value, found.effect) == (binomtest(8, 8).pvalue, None)
 
 
 def test_a_user_with_several_events_is_one_observation():

@@ -1,9 +1,14 @@
+import csv
+import io
+from pathlib import Path
+
 import pytest
 
 from cpbench.data.protocol import Protocol
 from cpbench.errors import UsageError
 from cpbench.report.caption import caption, protocol_text
 from cpbench.report.collect import collect
+from cpbench.report.data_formats import csv_text, document
 from cpbench.report.grid import grid, title
 from cpbench.report.record import Stage
 from cpbench.report.tables import comparison_tables
@@ -180,6 +185,20 @@ def test_nobody_knows_what_an_external_system_took_or_whether_seeds_matter_to_it
     assert [[row.model for row in table.rows] for table in tables] == [["sasrec", "theirs"], ["sasrec"]]
     assert not tables[0].rows[1].deterministic
     assert [cell.text for cell in grid(tables[0]).lines[1].cells[-3:]] == ["-", "-", "-"]
+    theirs = tables[0].rows[1]
+    assert (theirs.fit_seconds, theirs.milliseconds_a_user, theirs.parameters, theirs.device) == (None,) * 4
+    (line,) = [line for line in csv.DictReader(io.StringIO(csv_text(tables))) if line["model"] == "theirs"]
+    assert (line["fit seconds"], line["parameters"]) == ("", "") and line["HR@10"] == "0.5"
+    (row,) = [row for row in document(tables, [])["tables"][0]["rows"] if row["model"] == "theirs"]
+    assert (row["fit_seconds"], row["parameters"]) == (None, None)
+
+
+def test_a_metric_that_one_run_lacks_is_named():
+    lacking = record("sasrec", 2)
+    del lacking.metrics.test["HR@10"]
+    tables, (warning,) = comparison_tables(runs([record("sasrec"), lacking, record("ease")]))
+    assert warning == f"{Path('gone/sasrec/tuned-seed2')} has no number for HR@10, so neither has its row"
+    assert not any("HR@10" in row.metrics for row in tables[0].rows if row.model == "sasrec")
 
 
 def test_times_of_a_gpu_and_of_a_processor_are_not_averaged():

@@ -34,10 +34,12 @@ def draw_all(tables: Sequence[ComparisonTable], folder: Path) -> list[Drawn]:
     for table in tables:
         named = table
         if len(prints[table.dataset]) > 1:
-            named = replace(table, dataset=f"{table.dataset} {table.fingerprint[:8]}")
+            named = replace(table, dataset=f"{table.dataset}-{table.fingerprint[:8]}")
         without_lag = table.protocol.model_copy(update={"serving_lag": 0}).model_dump_json()
         by_lag.setdefault((table.dataset, table.fingerprint, without_lag, table.recipes), []).append(named)
     for (dataset, *_), group in by_lag.items():
         own = [horizon.draw(group, folder), *(each.draw(table, folder) for table in group for each in EACH)]
         drawn += [each._replace(dataset=dataset) for each in own if each is not None]
-    return [each for each in drawn if each is not None]
+    found = [each for each in drawn if each is not None]
+    assert len({each.name for each in found}) == len(found), "two figures have one name"
+    return found

@@ -15,14 +15,13 @@ from cpbench.report.tables import Estimate, Row
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-BOOTSTRAPPED = "95 % bootstrap over seeds and users"
 OVER_SEEDS = "one standard deviation over seeds"
 Interval = tuple[float, float]
 
 
 def hit_intervals(rows: Sequence[Row], wanted: Mapping[str, tuple[str, int]]) -> tuple[list[dict[str, Interval]], str]:
     """Of every row, the interval of each metric of `wanted`, which names its column of ranks and its K; and what they
-    are: BOOTSTRAPPED, or OVER_SEEDS where not every row has its ranks over the same events.
+    are: `bootstrap_of` the rows, or OVER_SEEDS where not every row has its ranks over the same events.
 
     A single run without ranks has no interval.
     """
@@ -32,10 +31,18 @@ def hit_intervals(rows: Sequence[Row], wanted: Mapping[str, tuple[str, int]]) ->
         found: list[dict[str, Interval]] = [{} for _ in rows]
         for (place, name, _), interval in zip(samples, intervals([each for *_, each in samples]), strict=True):
             found[place][name] = rounded(interval[0]), rounded(interval[1])
-        return found, BOOTSTRAPPED
+        return found, bootstrap_of(rows)
     return [{name: (estimate.mean - estimate.spread, estimate.mean + estimate.spread) for name in wanted
              if (estimate := row.metrics.get(name)) is not None and estimate.spread is not None}
             for row in rows], OVER_SEEDS
+
+
+def bootstrap_of(rows: Sequence[Row]) -> str:
+    """What the bootstrap of `rows` draws again, as words of a caption."""
+    if all(len(row.seeds) == 1 for row in rows):
+        return "95 % bootstrap over users"
+    alone = any(len(row.seeds) == 1 and not row.deterministic for row in rows)
+    return f"95 % bootstrap over seeds and users{' (of a single run, over users)' * alone}"
 
 
 def _hits(rows: Sequence[Row], wanted: Mapping[str, tuple[str, int]]) -> list[dict[str, Sample]] | None:

@@ -5,7 +5,7 @@ from pathlib import Path
 from statistics import fmean
 from typing import TYPE_CHECKING
 
-from cpbench.report.figures.bands import reaches
+from cpbench.report.figures.bands import bootstrap_of, reaches
 from cpbench.report.figures.labels import distinct, file_name, heading
 from cpbench.report.figures.placement import label_points
 from cpbench.report.figures.style import COLUMN, GREY, Drawn, blank, colour, marker, save, styled, title
@@ -28,7 +28,7 @@ def draw(table: ComparisonTable, folder: Path) -> Drawn | None:
     labels, shared = distinct(rows, 30)
     figure = plot(table, rows, labels)
     caption = [f"HR@10 on {table.dataset} against CC@10, the share of the first ten that carry the "
-               f"{table.protocol.condition} asked for. Vertical bars: 95 % bootstrap over seeds and users; horizontal: "
+               f"{table.protocol.condition} asked for. Vertical bars: {bootstrap_of(rows)}; horizontal: "
                "one standard deviation over seeds."]
     if any(alternative(row, FILTERED) for row in rows):
         caption.append("Hollow: the same row searched only among what matches.")

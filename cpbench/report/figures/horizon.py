@@ -32,7 +32,7 @@ def draw(tables: Sequence[ComparisonTable], folder: Path) -> Drawn | None:
     if len(rows) > MOST:
         caption.append(f"The first {MOST} of {len(rows)} rows.")
     name = file_name("horizon", first, lag=False)
-    return Drawn(name, first.dataset, f"Horizon: {first.dataset}, {first.protocol.split}",
+    return Drawn(name, first.dataset, f"Horizon: {heading(first, lag=False)}",
                  " ".join(filter(None, [*caption, shared])), save(figure, folder, name))
 
 
@@ -59,7 +59,7 @@ def plot(tables: Sequence[ComparisonTable], labels: dict[str, str]) -> tuple["Fi
             axes.set_ylabel("HR@10")
     panels[0].set_ylim(bottom=0)
     first = tables[0]
-    title(figure, heading(first) if len(tables) == 1 else f"{first.dataset}, {first.protocol.split}")
+    title(figure, heading(first, lag=len(tables) == 1))
     last = {row.label: place for place, table in enumerate(tables) for row in table.rows}
     for place, (axes, table) in enumerate(zip(panels, tables, strict=True)):
         own_rows = [row for row in table.rows if row.label in labels and last[row.label] == place and _steps(row)]

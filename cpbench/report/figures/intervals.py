@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from cpbench.report.figures.bands import rounded
+from cpbench.report.figures.bands import bootstrap_of, rounded
 from cpbench.report.figures.labels import distinct, file_name, heading, width_for
 from cpbench.report.figures.style import GREY, SMALL, Drawn, blank, colour, save, styled, title
 from cpbench.report.grid import information
@@ -23,13 +23,13 @@ MEANING = {"†": "differs from ■", "≈": "not told apart from ■"}
 
 def draw(table: ComparisonTable, folder: Path) -> Drawn | None:
     """A line a row, the best on top. None where no row has the metric."""
-    metric = next((name for name in METRICS if any(name in row.metrics for row in table.rows)), None)
-    if metric is None:
+    metric = next((name for name in METRICS if name in table.columns), None)
+    if metric is None or not any(metric in row.metrics for row in table.rows):
         return None
     ordered = sorted((row for row in table.rows if metric in row.metrics), key=lambda row: -row.mean(metric))
     rows = ordered[:MOST]
     labels, shared = distinct(rows)
-    caption = [f"{metric} on {table.dataset}, {table.protocol.split}. Bars: 95 % bootstrap over seeds and users."]
+    caption = [f"{metric} on {table.dataset}, {table.protocol.split}. Bars: {bootstrap_of(rows)}."]
     if len(rows) < len(ordered):
         caption.append(f"The best {MOST} of {len(ordered)} rows.")
     if not all(row.metrics[metric].interval for row in rows):
@@ -38,6 +38,8 @@ def draw(table: ComparisonTable, folder: Path) -> Drawn | None:
     if marks & set(MEANING):
         caption.append(f"■ is {table.reference}: "
                        f"{', '.join(f'{each} {text}' for each, text in MEANING.items() if each in marks)}.")
+    if any(mark(row.differences.get(metric)).startswith("(") for row in rows):
+        caption.append("( ): a single run, so users only.")
     if any(values(row, metric) for row in rows):
         caption.append("Hollow: published elsewhere.")
     if table.ceiling is not None and metric in table.ceiling.metrics:

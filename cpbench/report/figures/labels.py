@@ -1,8 +1,10 @@
 """What rows and tables are called in a figure: short, and of what tells them apart only."""
 
+import hashlib
 import re
 from collections.abc import Sequence
 
+from cpbench.data.protocol import Protocol
 from cpbench.report.figures.style import COLUMN, WIDE
 from cpbench.report.tables import ComparisonTable, Row
 
@@ -22,7 +24,7 @@ def distinct(rows: Sequence[Row], length: int = LONGEST) -> tuple[list[str], str
     would make equal get a number.
     """
     parts = [row.recipe.split(", ") for row in rows]
-    learned = [own for row, own in zip(rows, parts, strict=True) if not row.deterministic] or parts
+    learned = [own for row, own in zip(rows, parts, strict=True) if not row.deterministic]
     common = [part for part in learned[0] if all(part in own for own in learned)] if learned else []
     same_model = len({row.model for row in rows}) == 1 and len(rows) > 1
     settings = {part for own in parts for part in own if part not in common}
@@ -54,30 +56,40 @@ def width_for(labels: Sequence[str], most: int) -> float:
     return COLUMN if max(map(len, labels), default=0) <= most else WIDE
 
 
-def heading(table: ComparisonTable) -> str:
-    """``streaming, leave-one-out, lag 900 s, paper recipes``: short enough for the top of a figure."""
-    protocol = table.protocol
+def heading(table: ComparisonTable, lag: bool = True) -> str:
+    """``streaming, leave-one-out, lag 900 s, paper recipes``: everything of dataset and protocol that is not the
+    default, short enough for the top of a figure."""
+    protocol, default = table.protocol, Protocol()
     parts = [table.dataset, protocol.split]
-    if protocol.serving_lag:
+    if protocol.serving_lag and lag:
         parts.append(f"lag {protocol.serving_lag:,} s")
+    if not protocol.exclude_seen:
+        parts.append("seen items kept")
     if protocol.horizon > 1:
         parts.append(f"{protocol.horizon} ahead")
     if protocol.condition is not None:
         parts.append(f"given {protocol.condition}")
+    if protocol.targets_per_user != default.targets_per_user:
+        parts.append(f"{protocol.targets_per_user} targets a user")
+    if protocol.holdout != default.holdout:
+        parts.append(f"holdout {protocol.holdout:g}")
     if table.recipes != "tuned":
         parts.append(f"{table.recipes} recipes")
     return ", ".join(parts)
 
 
 def file_name(kind: str, table: ComparisonTable, lag: bool = True) -> str:
-    """``pareto-streaming-leave-one-out-lag-900``: everything of dataset and protocol that is not the default."""
-    protocol = table.protocol
+    """``pareto-streaming-leave-one-out-lag-900``: everything of dataset and protocol that is not the default, in small
+    letters, as some file systems know no others; with a checksum where another table's name would be the same."""
+    protocol, default = table.protocol, Protocol()
     parts = [kind, table.dataset, protocol.split]
     parts += [f"lag-{protocol.serving_lag}"] * bool(protocol.serving_lag and lag)
     parts += ["seen-kept"] * (not protocol.exclude_seen)
     parts += [f"horizon-{protocol.horizon}"] * (protocol.horizon > 1)
     parts += [f"given-{protocol.condition}"] * (protocol.condition is not None)
-    parts += [f"{protocol.targets_per_user}-a-user"] * (protocol.targets_per_user > 1)
-    parts += [f"holdout-{protocol.holdout}"] * (protocol.holdout != 0.1)
+    parts += [f"{protocol.targets_per_user}-a-user"] * (protocol.targets_per_user != default.targets_per_user)
+    parts += [f"holdout-{protocol.holdout}"] * (protocol.holdout != default.holdout)
     parts += [table.recipes] * (table.recipes != "tuned")
-    return re.sub(r"[^\w.]+", "-", "-".join(parts)).strip("-").lower()
+    text = "-".join(parts)
+    name = re.sub(r"[^\w.]+", "-", text).strip("-").lower()
+    return name if name == text else f"{name}-{hashlib.sha256(text.encode()).hexdigest()[:6]}"

@@ -7,7 +7,7 @@ from operator import attrgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from cpbench.report.figures.bands import reaches
+from cpbench.report.figures.bands import bootstrap_of, reaches
 from cpbench.report.figures.labels import distinct, file_name, heading, width_for
 from cpbench.report.figures.placement import Segment, crowded, label_points
 from cpbench.report.figures.style import FAINT, Drawn, blank, colour, marker, save, styled, title
@@ -36,7 +36,8 @@ COSTS = (CostAxis("training, seconds", attrgetter("fit_seconds"), 0.01),
 
 def draw(table: ComparisonTable, folder: Path) -> Drawn | None:
     """NDCG@10 against each cost. None where there are no two rows to compare."""
-    rows = [row for row in table.rows if METRIC in row.metrics]
+    measured = [row for row in table.rows if METRIC in row.metrics] if METRIC in table.columns else []
+    rows = [row for row in measured if row.timed]
     if len(rows) < 2:
         return None
     labels, shared = distinct(rows)
@@ -44,11 +45,13 @@ def draw(table: ComparisonTable, folder: Path) -> Drawn | None:
                 for row in rows for run in row.runs}
     where = "one kind of machine" if len(machines) <= 1 else f"{len(machines)} kinds of machine (compare with care)"
     caption = [f"{METRIC} on {table.dataset} against what it costs, measured on {where}. Grey: the Pareto front, the "
-               "rows that nothing cheaper reaches. Bars: 95 % bootstrap over seeds and users. Costs below "
+               f"rows that nothing cheaper reaches. Bars: {bootstrap_of(rows)}. Costs below "
                f"{', '.join(f'{cost.least:g}' for cost in COSTS)} are drawn there. Where names have no room for all, "
                "only the front has them."]
     if elsewhere := [label for row, label in zip(rows, labels, strict=True) if row.device != _clock(rows)]:
         caption.append(f"Times are of a processor: {', '.join(elsewhere)} ran on a GPU only and have none here.")
+    if unknown := [row.model for row in measured if not row.timed]:
+        caption.append(f"Not here, as nobody knows what they cost: {', '.join(unknown)}.")
     name = file_name("pareto", table)
     return Drawn(name, table.dataset, f"Accuracy against cost: {heading(table)}",
                  " ".join(filter(None, [*caption, shared])), save(plot(table, rows, labels), folder, name))
@@ -113,7 +116,7 @@ def _points(rows: Sequence[Row], cost: CostAxis) -> dict[int, tuple[float, float
             if (value := cost.of(row)) is not None and (row.device == clock or not cost.is_time)}
 
 
-def _clock(rows: Sequence[Row]) -> str:
+def _clock(rows: Sequence[Row]) -> str | None:
     """The kind of device whose times are shown: a processor's, if any row has them."""
     return PROCESSOR if any(row.device == PROCESSOR for row in rows) else rows[0].device
 

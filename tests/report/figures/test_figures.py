@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from cpbench.data.protocol import Protocol
 from cpbench.report.figures import conditioning, horizon, intervals, learning_curves, pareto, window
 from cpbench.report.figures.all import draw_all
-from cpbench.report.figures.bands import BOOTSTRAPPED, OVER_SEEDS, hit_intervals, reaches
+from cpbench.report.figures.bands import OVER_SEEDS, hit_intervals, reaches
 from cpbench.report.figures.style import FAINT
 from cpbench.report.tables import Estimate
 from tests.report.figures.made import run, setting, tables, texts, written
@@ -124,12 +124,12 @@ def horizons(folder, lags=(0, 900), ranked=True):
 def test_horizon_has_a_panel_a_lag_and_every_step(tmp_path):
     both = horizons(tmp_path / "r")
     figure, kind = horizon.plot(both, {row.label: row.recipe for row in both[0].rows})
-    assert kind == BOOTSTRAPPED and [axes.get_title() for axes in figure.axes] == [
+    assert kind == "95 % bootstrap over seeds and users" and [axes.get_title() for axes in figure.axes] == [
         "usual protocol", "serving lag 900 s"]
     for axes, table in zip(figure.axes, both, strict=True):
         assert points(axes) == {at(step, row.mean(f"HR@10/step {step}")) for row in table.rows for step in (1, 2, 3)}
     drawn = horizon.draw(both, tmp_path)
-    assert drawn.name == "horizon-tiny-leave-one-out-horizon-3" and BOOTSTRAPPED in drawn.caption
+    assert drawn.name == "horizon-tiny-leave-one-out-horizon-3" and f"Band: {kind}." in drawn.caption
     assert "All rows: sasrec, tuned." in drawn.caption
     assert written(drawn) == written(horizon.draw(list(reversed(both)), tmp_path / "again"))
 
@@ -204,6 +204,32 @@ def test_pareto_places_every_row_and_draws_the_front(made, tmp_path):
     assert written(drawn) == written(pareto.draw(made, tmp_path / "again"))
 
 
+def test_what_nobody_measured_has_no_place_on_the_front(tmp_path):
+    unmeasured = record("theirs", 0, recipe="external", cost=COUNTED)
+    (table,) = tables([run(tmp_path / "r", record("sasrec")), run(tmp_path / "r", record("ease", cost=COUNTED), 2.0),
+                       run(tmp_path / "r", unmeasured, 9.0)])
+    assert "Not here, as nobody knows what they cost: theirs." in pareto.draw(table, tmp_path / "figures").caption
+    (alone,) = tables([run(tmp_path / "a", record("sasrec")), run(tmp_path / "a", unmeasured, 9.0)])
+    assert pareto.draw(alone, tmp_path / "figures") is None
+
+
+def test_a_caption_claims_no_seeds_that_were_not_drawn(tmp_path):
+    single = [run(tmp_path / "r", record(model), number + 1.0) for number, model in enumerate(("sasrec", "hstu"))]
+    (table,) = tables(single)
+    drawn = intervals.draw(table, tmp_path / "figures")
+    assert "Bars: 95 % bootstrap over users. " in drawn.caption and "( ): a single run, so users only." in drawn.caption
+    assert "Bars: 95 % bootstrap over users. " in pareto.draw(table, tmp_path / "figures").caption
+    (mixed,) = tables([*single, run(tmp_path / "r", record("sasrec", 2))])
+    assert "over seeds and users (of a single run, over users)." in intervals.draw(mixed, tmp_path / "figures").caption
+
+
+def test_of_a_tiny_catalogue_no_figure_shows_what_its_table_leaves_out(tmp_path):
+    tiny = {"users": 40, "items": 8, "interactions": 480}
+    (table,) = tables([run(tmp_path / "r", record(model, dataset_counts=tiny), number + 1.0)
+                       for number, model in enumerate(("sasrec", "hstu"))])
+    assert intervals.draw(table, tmp_path / "f") is None and pareto.draw(table, tmp_path / "f") is None
+
+
 def test_the_front_is_what_nothing_cheaper_reaches():
     assert pareto.front([(3, 0.5), (1, 0.2), (2, 0.1), (2, 0.4), (4, 0.5), (1, 0.1)]) == [1, 3, 0]
     assert [pareto.power(value) for value in (0.01, 1, 500, 2e4, 1e6)] == ["0.01", "1", "500", "20 k", "1 M"]
@@ -261,6 +287,12 @@ def test_all_figures_have_names_of_their_own(tmp_path):
         "intervals-tiny-aaaa-leave-one-out-horizon-2", "intervals-tiny-bbbb-leave-one-out"]
     assert sorted(path.name for path in (tmp_path / "figures").iterdir()) == sorted(
         f"{each.name}.{form}" for each in drawn for form in ("png", "svg", "pdf"))
+
+
+def test_names_that_differ_in_capitals_alone_make_files_of_their_own(tmp_path):
+    made = tables([run(tmp_path / "r", record(dataset=name)) for name in ("Mine", "mine")])
+    names = {each.name for each in draw_all(made, tmp_path / "figures")}
+    assert "intervals-mine-leave-one-out" in names and len({name.lower() for name in names}) == 2
 
 
 def test_a_mean_outside_of_its_interval_does_not_stop_the_drawing():

@@ -1,3 +1,5 @@
+import re
+
 from cpbench.data.protocol import Protocol
 from cpbench.report.figures.labels import distinct, file_name, heading, shortened
 from cpbench.report.tables import comparison_tables
@@ -33,6 +35,11 @@ def test_names_of_files_tell_all_protocols_apart():
     made = [table(record(protocol=protocol)) for protocol in protocols]
     names = {file_name("pareto", each) for each in [*made, table(record(recipe="paper"))]}
     assert len(names) == len(protocols) + 1 and "pareto-tiny-leave-one-out" in names
-    assert file_name("pareto", table(record(dataset="../a b/<c>"))) == "pareto-..-a-b-c-leave-one-out"
+    conditions = [table(record(protocol=Protocol(condition=name))) for name in ("a b", "a-b", "a/b", "A-b")]
+    assert len({file_name("pareto", each).lower() for each in conditions}) == 4
+    strange = file_name("pareto", table(record(dataset="../a b/<c>")))
+    assert re.fullmatch(r"pareto-\.\.-a-b-c-leave-one-out-\w{6}", strange)
+    assert len({heading(each) for each in made}) == len(protocols)
+    assert heading(made[2]) == "tiny, leave-one-out, seen items kept"
     assert heading(made[1]) == "tiny, leave-one-out, lag 900 s"
     assert heading(made[4]) == "tiny, leave-one-out, given genre"
