@@ -6,6 +6,7 @@ The same vector is input and scoring target, so the category is visible in the s
 import torch
 from torch import Tensor, nn
 
+from cpbench.data.dataset import usual_attribute
 from cpbench.errors import unknown
 from cpbench.models.base import Facts
 
@@ -18,7 +19,7 @@ def choose_category(facts: Facts, category: str) -> str | None:
     if category == "none" or (category == "auto" and not facts.attributes):
         return None
     if category == "auto":
-        return next((name for name in ("genre", "category") if name in facts.attributes), min(facts.attributes))
+        return usual_attribute(list(facts.attributes))
     if category not in facts.attributes:
         raise unknown("item attribute", category, [*facts.attributes, "auto", "none"])
     return category

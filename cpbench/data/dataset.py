@@ -9,7 +9,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import polars as pl
@@ -17,6 +17,9 @@ import polars as pl
 from cpbench.data.card import remedy
 from cpbench.errors import UsageError
 from cpbench.files import atomic_folder
+
+if TYPE_CHECKING:
+    from scipy.sparse import csr_array
 
 FRESHNESS, POPULARITY = "freshness", "popularity"
 """Conditions that are derived: the names are taken, no attribute of own data can have them."""
@@ -57,6 +60,13 @@ class Attribute:
         index = {name: position for position, name in enumerate(names)}
         values = np.array([index[value] for value in flat.to_list()], dtype=np.int32)
         return cls(names, values, np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64))
+
+    def sparse(self) -> "csr_array":
+        """Membership, float32 [N, len(names)]: of brands or artists there may be as many as items."""
+        from scipy.sparse import csr_array
+
+        shape = (len(self.offsets) - 1, len(self.names))
+        return csr_array((np.ones(len(self.values), np.float32), self.values, self.offsets), shape=shape)
 
     def matrix(self) -> np.ndarray:
         """Membership, bool [N, len(names)]."""

@@ -38,6 +38,8 @@ def ids(column: pl.Series, place: Place) -> pl.Series:
     """The column as text. Raises UsageError, naming the row, where one is missing or no text."""
     if column.dtype.is_nested() or column.dtype.is_temporal():
         raise UsageError(f"{place(0)}: {column.name} is of type {column.dtype}, not an id")
+    if column.dtype.is_float():  # pandas turns whole numbers into floats where one is missing
+        column = column.set(~column.is_finite().fill_null(True), None)
     try:
         found = column.cast(pl.String)
     except pl.exceptions.PolarsError:

@@ -55,6 +55,7 @@ def microseconds(column: pl.Series, unit: Unit, place: Place, release: bool = Fa
         fraction = column.dtype.is_decimal() and column.dtype.scale  # type: ignore[attr-defined]
         column = column.cast(pl.Float64) if fraction or whole.null_count() > column.null_count() else whole
     if column.dtype.is_float():
+        column = column.cast(pl.Float64)  # in 32 bits a division would move a time by seconds
         unusable = ~column.is_finite().fill_null(True)
         if unusable.any():
             raise UsageError(f"{place(_first(unusable))}: {column.name} is {column[_first(unusable)]}, not a time")

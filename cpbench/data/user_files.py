@@ -122,7 +122,8 @@ def read_interactions(path: Path, columns: Mapping[str, str], unit: Unit) -> pl.
 
 
 def read_items(path: Path, unit: Unit) -> pl.DataFrame:
-    """id, title, released (where given) and one list[str] column per attribute."""
+    """id, title, released (where given) and one list[str] column per attribute. A column without a name, as pandas
+    writes its row numbers, is none."""
     frame, place = read_table(path)
     if "id" not in frame.columns:
         raise UsageError(f"{path} has no column 'id' (it has {', '.join(frame.columns)}): the items' file needs one "
@@ -134,7 +135,7 @@ def read_items(path: Path, unit: Unit) -> pl.DataFrame:
             columns[name] = _title(frame[name], path)
         elif name == "released":
             columns[name] = seconds(frame[name], unit, place, release=True)
-        elif name != "id":
+        elif name != "id" and name.strip():
             columns[name] = _values(frame[name], path)
     return pl.DataFrame(columns)
 

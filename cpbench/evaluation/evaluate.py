@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -15,6 +16,9 @@ from cpbench.evaluation.conditional import Given
 from cpbench.evaluation.metrics import accuracy, by_activity, by_popularity, horizon, list_metrics
 from cpbench.evaluation.ranking import ranks_in, ranks_of
 from cpbench.models.base import Histories, Recommender, best
+
+if TYPE_CHECKING:
+    from scipy.sparse import csr_array
 
 BLOCK_BYTES = 32 << 20  # of scores held at once; larger blocks are not faster
 LIST_LENGTH = 10  # of the lists behind coverage, novelty, gini and diversity
@@ -153,7 +157,7 @@ def _generate(model: Recommender, histories: Histories, targets: torch.Tensor, e
     return torch.stack([ranks_in(ids, scores, step) for step in targets.T], 1), lambda: (ids, scores)
 
 
-def _membership(split: Split) -> np.ndarray | None:
-    """Which values each item has of the attribute that diversity is measured on, bool [N, V]; None without one."""
+def _membership(split: Split) -> "csr_array | None":
+    """Which values each item has of the attribute that diversity is measured on, float32 [N, V]; None without one."""
     name = usual_attribute(split.dataset.attribute_names)
-    return None if name is None else split.dataset.attribute(name).matrix()
+    return None if name is None else split.dataset.attribute(name).sparse()

@@ -1,6 +1,11 @@
 """Metrics from ranks and from lists. A rank is ``1 + #better + #equal / 2`` (it may be a half); a miss is infinity."""
 
+from typing import TYPE_CHECKING
+
 import numpy as np
+
+if TYPE_CHECKING:
+    from scipy.sparse import csr_array
 
 CUTOFFS = (1, 5, 10, 20, 50, 100, 200)
 ACTIVITY, POPULARITY = ("low", "middle", "high"), ("rare", "common", "popular")
@@ -63,7 +68,8 @@ def _by_tercile(ranks: np.ndarray, amounts: np.ndarray, levels: tuple[str, str, 
     return result
 
 
-def list_metrics(lists: np.ndarray, train_counts: np.ndarray, membership: np.ndarray | None) -> dict[str, float]:
+def list_metrics(lists: np.ndarray, train_counts: np.ndarray, membership: "csr_array | None"
+                 ) -> dict[str, float]:
     """Beyond accuracy, from the first K items of every event.
 
     lists int [E, K], -1 in a place without an item of the catalogue; train_counts [N]; membership bool [N, V] of one
@@ -92,16 +98,17 @@ def list_metrics(lists: np.ndarray, train_counts: np.ndarray, membership: np.nda
     return result
 
 
-def diversity(lists: np.ndarray, membership: np.ndarray, block: int = 2048) -> np.ndarray:
-    """Mean over the item pairs of each list of 1 - Jaccard similarity of their values, [E]; lists [E, K > 1]."""
-    values = membership.astype(np.float32)
-    sizes = values.sum(1)
-    above = np.triu_indices(lists.shape[1], k=1)
+def diversity(lists: np.ndarray, membership: "csr_array", block: int = 8192) -> np.ndarray:
+    """Mean over the item pairs of each list of 1 - Jaccard similarity of their values, [E]; lists [E, K > 1],
+    membership float32 [N, V] of zeros and ones."""
+    sizes = membership.sum(axis=1)
+    one, other = np.triu_indices(lists.shape[1], k=1)
     result = np.empty(len(lists))
     for first in range(0, len(lists), block):
         part = lists[first:first + block]
-        common = np.einsum("ekv,ejv->ekj", values[part], values[part], optimize=True)
-        union = sizes[part][:, :, None] + sizes[part][:, None, :] - common
+        values = [membership[items] for items in part.T]  # K times [block, V]
+        common = np.stack([values[a].multiply(values[b]).sum(axis=1) for a, b in zip(one, other, strict=True)], 1)
+        union = sizes[part[:, one]] + sizes[part[:, other]] - common
         similarity = np.divide(common, union, out=np.zeros_like(common), where=union > 0)
-        result[first:first + block] = (1.0 - similarity[:, above[0], above[1]]).mean(axis=1)
+        result[first:first + block] = (1.0 - similarity).mean(axis=1)
     return result

@@ -87,6 +87,7 @@ def instruct_and_record(cell: Cell, part: Split, folder: Path, state: Path, star
         metrics=Metrics(valid=valid.metrics, test=test.metrics),
         selected_by=result.selected_by or base.selected_by,
         precision=result.precision or base.precision,
+        stopped_by="max_minutes" if result.out_of_time else base.stopped_by,
         obeys=obeys,
         stages=stages,
         notes=test.notes | {"events_without_condition": len(part.test) - len(test_events)},

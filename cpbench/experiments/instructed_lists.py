@@ -6,6 +6,7 @@ is measured by how active the user is.
 
 import numpy as np
 import torch
+from scipy.sparse import csr_array
 from torch import Tensor
 
 from cpbench.climber_pilot.instructed import InstructedPilot
@@ -32,7 +33,8 @@ def evaluate_instructions(model: InstructedPilot, split: Split, events: Events, 
     metrics = accuracy(ranks, beam=lists.shape[1]) | by_activity(ranks, activity)
     if not model.conditions.by_age:  # an item's age is no fixed property of it
         whole = np.flatnonzero((lists[:, :10] >= 0).all(1))
-        spread = diversity(lists[whole, :10], model.conditions.member.cpu().numpy())
+        membership = csr_array(model.conditions.member.cpu().numpy(), dtype=np.float32)
+        spread = diversity(lists[whole, :10], membership)
         metrics["diversity@10"] = float(spread.mean()) if len(whole) else float("nan")
         order = np.argsort(activity[whole], kind="stable")
         for level, part in zip(("low", "middle", "high"), np.array_split(order, 3), strict=True):

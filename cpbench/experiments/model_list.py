@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from cpbench.data.dataset import Attribute
-from cpbench.errors import CpbenchError
+from cpbench.errors import CpbenchError, on_one_line
 from cpbench.experiments.recipes import DEFAULTS, recipe_names
 from cpbench.models.base import Facts, NeuralRecommender, Recommender
 from cpbench.models.registry import distribution, family_class, family_names, model_class, model_names
@@ -47,8 +47,11 @@ def _summary(name: str) -> ModelSummary:
         lines = (found.__doc__ or "").strip().splitlines()
         return ModelSummary(name, distribution(name), lines[0] if lines else "", _information(found), trained_by,
                             recipes)
-    except (CpbenchError, ValueError) as error:  # ValueError: a Config without defaults
+    except CpbenchError as error:
         return ModelSummary(name, distribution(name), error=" ".join(str(error).split()))
+    except Exception as error:  # a half-written model may do anything where it is built
+        reason = f"cannot be built from its defaults ({on_one_line(error)})"
+        return ModelSummary(name, distribution(name), error=reason)
 
 
 def _information(found: type[Recommender]) -> tuple[str, ...]:

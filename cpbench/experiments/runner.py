@@ -196,6 +196,7 @@ def _train_and_record(cell: Cell, part: Split, folder: Path, state: Path, starte
         metrics=Metrics(valid=valid.metrics, test=test.metrics),
         selected_by=result.selected_by,
         precision=result.precision,
+        stopped_by="max_minutes" if result.out_of_time else "",
         notes=test.notes,
         cost=Cost(fit_seconds=result.fit_seconds, evaluate_seconds=test.seconds, epochs=result.epochs,
                   best_epoch=result.best_epoch, peak_rss_bytes=environment.peak_memory(),

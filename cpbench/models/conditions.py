@@ -88,8 +88,7 @@ def facts_with_conditions(split: Split) -> Facts:
     """The dataset's facts and the derived attributes of this split: popularity bands and release times."""
     facts = Facts.of(split.dataset)
     attributes = {**facts.attributes, POPULARITY: _popularity(split.train_counts)}
-    released = facts.released if facts.released is not None else _first_seen(split)
-    return Facts(facts.n_items, attributes, released)
+    return Facts(facts.n_items, attributes, _released(split))
 
 
 def condition_names(facts: Facts) -> list[str]:
@@ -112,6 +111,15 @@ def _popularity(counts: np.ndarray) -> Attribute:
     band = np.empty(len(counts), dtype=np.int32)
     band[order] = np.minimum(3 * before // max(counts.sum(), 1), 2)
     return Attribute(list(BANDS), band, np.arange(len(counts) + 1))
+
+
+def _released(split: Split) -> np.ndarray:
+    """Release times, int64 [N]; of items without a date, when they first occur in training."""
+    first_seen = _first_seen(split)
+    dates = split.dataset.item_table.get_column("released", default=None)
+    if dates is None:
+        return first_seen
+    return np.where(dates.is_null().to_numpy(), first_seen, dates.fill_null(0).to_numpy()).astype(np.int64)
 
 
 def _first_seen(split: Split) -> np.ndarray:

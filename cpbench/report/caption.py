@@ -45,6 +45,10 @@ def caption(table: "ComparisonTable") -> list[str]:
     beams = sorted({f"{row.model} (beam of {row.beam})" for row in table.rows if row.beam is not None})
     if beams:
         lines.append(f"Ranked by the lists they generate; a target outside the list is a miss: {', '.join(beams)}.")
+    late = [row.label for row in table.rows if any(run.record.stopped_by for run in row.runs)]
+    if late:
+        lines.append(f"Trained until the clock ended it (max_minutes); another machine gets other numbers: "
+                     f"{', '.join(late)}.")
     if table.meaningless:
         lines.append(f"Left out: {', '.join(table.meaningless)}: the catalogue has only {counts.get('items', 0)} "
                      "items.")

@@ -163,4 +163,5 @@ def _epoch(record: RunRecord) -> str:
     if record.cost.epochs == 0:
         return "none: nothing is trained in epochs"
     chosen = f"chosen by {record.selected_by}" if record.selected_by else "what chose it is not recorded"
-    return f"{record.cost.best_epoch} of {record.cost.epochs}, {chosen}"
+    clock = f"; stopped by {record.stopped_by}" if record.stopped_by else ""
+    return f"{record.cost.best_epoch} of {record.cost.epochs}, {chosen}{clock}"

@@ -95,6 +95,8 @@ class RunRecord(Frozen):
     precision: str = ""
     """What the training computed matrix products in (of the last stage); empty for models without gradients, and in
     older records, which kept to the config's `precision` (some are of 2026-11-30)."""
+    stopped_by: str = ""
+    """``max_minutes`` where the clock ended the training (of the last stage) before its epochs or its patience did."""
     test_looks: int = 1
     """How often the test events were looked at for this record's folder: once, and once more for every --force."""
     seeded: bool = False

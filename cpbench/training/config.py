@@ -43,4 +43,5 @@ class TrainingConfig(BaseModel):
     """What matrix products are computed in. bfloat16: where it pays; a device without instructions for it trains
     in float32, and the record's `precision` says so."""
     max_minutes: float = Field(0.0, ge=0)
-    """Stop at the end of the epoch that passes this training time; 0 sets no limit."""
+    """Stop at the end of the epoch that passes this training time, and validate it; 0 sets no limit. Another machine
+    stops elsewhere: a record says when it was the clock that ended the training."""

@@ -48,13 +48,15 @@ class EpochReport:
 @dataclass(frozen=True)
 class TrainingResult:
     """curve: one EpochReport a row, as a dict; fit_seconds: training and validation, over all resumptions; precision:
-    what matrix products were computed in, empty where nothing is trained by gradients."""
+    what matrix products were computed in, empty where nothing is trained by gradients; out_of_time: `max_minutes` ended
+    it, so that another machine gets other numbers."""
 
     curve: list[dict]
     epochs: int
     best_epoch: int
     fit_seconds: float
     precision: Precision | Literal[""] = ""
+    out_of_time: bool = False
 
     @property
     def selected_by(self) -> str:
@@ -138,7 +140,8 @@ def train(model: NeuralRecommender, split: Split, config: TrainingConfig, seed: 
                 loss, parts = _one_epoch(model, sequences, optimizer, schedule, config, precision,
                                          seed_everything(seed, epoch), epoch)
             trained = time.perf_counter() - started
-            validated = epoch % config.validate_every == 0 or epoch == config.epochs
+            late = _out_of_time(progress.seconds + (taped.seconds if taped else trained), config)
+            validated = late or epoch % config.validate_every == 0 or epoch == config.epochs
             valid = measure(model) if validated else None
         except CpbenchError:  # it diverged (nothing is written here): every saved state would lead here again
             if folder:
@@ -161,9 +164,13 @@ def train(model: NeuralRecommender, split: Split, config: TrainingConfig, seed: 
         if on_epoch:
             on_epoch(report)
 
+    out_of_time = progress.epoch < config.epochs and not _stale(progress, config)
+    if out_of_time:
+        say(f"stopped by the clock at epoch {progress.epoch} of {config.epochs} (max_minutes = "
+            f"{config.max_minutes:g}): another machine would stop elsewhere")
     model.load_tensors(progress.best_tensors)
     model.eval()
-    return TrainingResult(progress.curve, progress.epoch, progress.best_epoch, progress.seconds, precision)
+    return TrainingResult(progress.curve, progress.epoch, progress.best_epoch, progress.seconds, precision, out_of_time)
 
 
 def _check(model: NeuralRecommender, config: TrainingConfig) -> None:
@@ -183,8 +190,16 @@ def _finished(progress: Progress, config: TrainingConfig) -> bool:
         return True
     if not progress.best_epoch:
         return False
-    stale = (progress.epoch - progress.best_epoch) // config.validate_every >= config.patience
-    return stale or 0 < config.max_minutes * 60 <= progress.seconds
+    validated = progress.curve[-1]["valid"] is not None  # what was trained is not thrown away unseen
+    return _stale(progress, config) or (validated and _out_of_time(progress.seconds, config))
+
+
+def _stale(progress: Progress, config: TrainingConfig) -> bool:
+    return (progress.epoch - progress.best_epoch) // config.validate_every >= config.patience
+
+
+def _out_of_time(seconds: float, config: TrainingConfig) -> bool:
+    return 0 < config.max_minutes * 60 <= seconds
 
 
 def _one_epoch(model: NeuralRecommender, sequences: TrainingSequences, optimizer: torch.optim.Optimizer,

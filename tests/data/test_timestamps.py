@@ -84,6 +84,10 @@ def test_what_is_no_time(values: list, unit: str, message: str) -> None:
     assert str(caught.value) == message
 
 
+def test_times_in_32_bits_are_not_moved() -> None:
+    assert converted([1_500_000_000], kind=pl.Float32()) == [1_500_000_000]
+
+
 @pytest.mark.parametrize(("values", "unit", "expected"), [
     ([0, 5], "s", [0, 5]), ([AT * 1000, 5000], "ms", [AT, 5]), ([1000, AT], "ms", [1, AT // 1000]),
     ([0, 86_400_000 * 6], "ms", [0, 86_400 * 6]),

@@ -163,6 +163,11 @@ def test_items_of_csv(tmp_path: Path) -> None:
     assert dataset.attribute_names == ["genre", "label"]
 
 
+def test_a_column_without_a_name_is_no_attribute(tmp_path: Path) -> None:
+    items = written(tmp_path, ",id,artist\n0,x,a\n1,y,b\n", "items.csv")
+    assert prepare_own("mine", written(tmp_path, CSV), ROLES, items).attribute_names == ["artist"]
+
+
 def test_items_of_parquet(tmp_path: Path) -> None:
     pl.DataFrame({"id": ["x", "y"], "genre": [["jazz", ""], None], "year": [1999, None]}).write_parquet(
         tmp_path / "items.parquet")
@@ -226,6 +231,12 @@ def test_a_parquet_that_is_none(tmp_path: Path) -> None:
 
 def test_parquet_rows_are_counted_from_one(tmp_path: Path) -> None:
     pl.DataFrame({"who": ["a", None], "what": ["x", "y"], "at": [1, 2]}).write_parquet(tmp_path / "e.parquet")
+    with pytest.raises(UsageError, match=r"e\.parquet, row 2: who is missing"):
+        prepare_own("mine", tmp_path / "e.parquet", ROLES)
+
+
+def test_an_id_that_is_no_number_is_missing(tmp_path: Path) -> None:
+    pl.DataFrame({"who": [1.0, float("nan")], "what": ["x", "y"], "at": [1, 2]}).write_parquet(tmp_path / "e.parquet")
     with pytest.raises(UsageError, match=r"e\.parquet, row 2: who is missing"):
         prepare_own("mine", tmp_path / "e.parquet", ROLES)
 

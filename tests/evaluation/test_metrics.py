@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from ir_measures import RR, Success, nDCG
+from scipy.sparse import csr_array, eye_array
 
 from cpbench.evaluation.metrics import (
     CUTOFFS,
@@ -94,7 +95,7 @@ def test_activity_terciles_are_of_events_by_training_length() -> None:
 def test_list_metrics_written_out() -> None:
     lists = np.array([[0, 1], [0, 2]])
     counts = np.array([5, 1, 0, 0])
-    membership = np.array([[1, 0], [1, 1], [0, 0], [0, 1]], dtype=bool)
+    membership = csr_array(np.array([[1, 0], [1, 1], [0, 0], [0, 1]], dtype=np.float32))
     found = list_metrics(lists, counts, membership)
     assert found["coverage@2"] == 3 / 4
     assert found["gini@2"] == pytest.approx((1 * 1 + 3 * 2 + (-1) * 1 + (-3) * 0) / (4 * 4))
@@ -111,12 +112,17 @@ def test_list_metrics_agree_with_slow_references(data: st.DataObject) -> None:
                                max_size=8))
     counts = data.draw(st.lists(st.integers(0, 50), min_size=n_items, max_size=n_items))
     values = data.draw(st.lists(st.sets(st.integers(0, 3)), min_size=n_items, max_size=n_items))
-    membership = np.array([[value in carried for value in range(4)] for carried in values])
+    membership = csr_array(np.array([[value in carried for value in range(4)] for carried in values], dtype=np.float32))
     found = list_metrics(np.array(lists), np.array(counts), membership)
     assert found[f"coverage@{k}"] == pytest.approx(reference.coverage(lists, n_items))
     assert found[f"gini@{k}"] == pytest.approx(reference.gini(lists, n_items))
     assert found[f"novelty@{k}"] == pytest.approx(reference.novelty(lists, counts))
     assert found[f"diversity@{k}"] == pytest.approx(reference.diversity(lists, values), abs=1e-6)
+
+
+def test_an_attribute_of_as_many_values_as_items_needs_no_square_matrix() -> None:
+    membership = eye_array(300_000, format="csr", dtype=np.float32)
+    assert list_metrics(np.array([[0, 7], [5, 7]]), np.ones(300_000), membership)["diversity@2"] == 1.0
 
 
 def test_extreme_exposures() -> None:
@@ -141,7 +147,7 @@ def test_popularity_of_the_target_makes_three_parts():
 
 
 def test_empty_places_are_shown_to_nobody() -> None:
-    counts, membership = np.array([5, 1, 0, 0]), np.eye(4, dtype=bool)
+    counts, membership = np.array([5, 1, 0, 0]), csr_array(np.eye(4, dtype=np.float32))
     found = list_metrics(np.array([[0, 1], [0, -1], [-1, -1]]), counts, membership)
     assert found["coverage@2"] == 2 / 4
     assert found["novelty@2"] == pytest.approx(-np.mean(np.log2([0.6, 0.2, 0.6])))

@@ -154,7 +154,7 @@ def test_release_times_come_from_the_data_or_from_training() -> None:
     assert facts.released is not None and facts.released.tolist() == [1, 2, 3, 4, 5]
     partly = replace(data, item_table=data.item_table.with_columns(released=pl.Series([1, None, 3, 4, 5])))
     facts = facts_with_conditions(split(partly, Protocol()))
-    assert facts.released is not None and facts.released.tolist() == [10, 20, 5, 80, 80]
+    assert facts.released is not None and facts.released.tolist() == [1, 20, 3, 4, 5]
 
 
 def test_derived_conditions_come_back_from_a_document() -> None:

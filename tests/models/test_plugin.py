@@ -44,6 +44,15 @@ class Newest(Recommender):
     def load_tensors(self, tensors):
         self.pairs, self.counts = tensors["pairs"], tensors["counts"]
 '''
+MODEL += '''
+
+class Begun(Recommender):
+    name = "begun"
+
+    def __init__(self, config, facts):
+        super().__init__(config, facts)
+        self.width = config.width
+'''
 RECIPES = '[tuned]\nboost = 2.0\nsource = "made up"\n'
 
 
@@ -60,7 +69,8 @@ def plugin(tmp_path: Path) -> Path:
     (information / "METADATA").write_text("Metadata-Version: 2.1\nName: somebody-elses-models\nVersion: 1.0\n")
     (information / "entry_points.txt").write_text("[cpbench.models]\nnewest = somebody_elses.newest:Newest\n"
                                                   "broken = somebody_elses.missing:Model\n"
-                                                  "renamed = somebody_elses.newest:Newest\n")
+                                                  "renamed = somebody_elses.newest:Newest\n"
+                                                  "begun = somebody_elses.newest:Begun\n")
     return site
 
 
@@ -73,6 +83,7 @@ def test_models_lists_it_beside_ours_and_says_what_is_broken(tmp_path: Path, plu
         "description": "Popularity, and what shares a user with the newest item.", "trained_by": "counts"}
     assert listed["ease"]["package"] == "cpbench"
     assert "No module named 'somebody_elses.missing'" in listed["broken"]["error"]
+    assert "cannot be built from its defaults (TypeError: Can't instantiate" in listed["begun"]["error"]
     assert "calls itself 'newest': the entry point and the class's `name` must agree" in listed["renamed"]["error"]
 
 

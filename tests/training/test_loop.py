@@ -94,8 +94,12 @@ def test_patience_stops_and_validation_may_be_rarer(data: Split) -> None:
 
 
 def test_a_time_limit_stops_after_the_epoch_that_passes_it(data: Split) -> None:
-    result = train(build(data), data, settings(epochs=50, max_minutes=1e-6), 1)
-    assert result.epochs == 1
+    said = list[str]()
+    result = train(build(data), data, settings(epochs=50, validate_every=5, max_minutes=1e-6), 1, say=said.append)
+    assert (result.epochs, result.best_epoch, result.out_of_time) == (1, 1, True)  # and it is validated
+    assert said[-1].startswith("stopped by the clock at epoch 1 of 50 (max_minutes = 1e-06)")
+    for enough in (settings(epochs=2, max_minutes=60), settings(epochs=1, max_minutes=1e-6)):
+        assert not train(build(data), data, enough, 1).out_of_time
 
 
 def test_bfloat16_trains(data: Split, monkeypatch: pytest.MonkeyPatch) -> None:
