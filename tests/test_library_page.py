@@ -1,10 +1,12 @@
-"""The code of docs/library.md runs as it stands."""
+"""The code of docs/library.md and CONTRIBUTING.md runs as it stands."""
 
 import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
+from cpbench.models.conformance import check
 from tests.cli.process import environment
 from tests.experiments.tiny import place, tiny
 
@@ -28,3 +30,11 @@ def test_models(tmp_path):
 
 def test_records(tmp_path):
     assert "p_value=" in run(RECORDS, tmp_path) and "covers_seeds=True" in run(RECORDS, tmp_path)
+
+
+def test_the_model_in_twenty_lines():
+    (code,) = re.findall(r"```python\n(.*?)```", (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8"), re.DOTALL)
+    names: dict[str, Any] = {}
+    exec(code, names)
+    model = names["RunningMean"]
+    assert [result for result in check(model, model.Config()) if not result.ok and result.name != "recipes"] == []

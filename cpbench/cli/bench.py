@@ -46,7 +46,7 @@ def serve(
     """Climber-Pilot's queries for a batch of users: without a condition, with one, with eight.
 
     With --run the model, its users and their most frequent values are a recorded run's; --length, --width, --items
-    and --method then say nothing.
+    and --method are then ignored.
     """
     from dataclasses import asdict
 

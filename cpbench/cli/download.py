@@ -36,9 +36,9 @@ def command(
     items: Annotated[Path | None, typer.Option(
         "--items", metavar="FILE", help="Your own data: items (id, title, attributes; several values: A|B).")] = None,
     time_unit: Annotated[str, typer.Option(
-        "--time-unit", metavar="s|ms|us|ns", help="Your own data: what the times count.")] = "s",
+        "--time-unit", metavar="s|ms|us|ns", help="Your own data: the unit of the times.")] = "s",
     k_core: Annotated[int, typer.Option(
-        "--k-core", metavar="N", min=0, help="Your own data: drop users and items with fewer interactions.")] = 0,
+        "--k-core", metavar="N", min=0, help="Your own data: drop users and items with fewer than N rows.")] = 0,
     listing: Annotated[bool, typer.Option("--list", help="List what can be downloaded.")] = False,
     force: Force = False,
     as_json: Json = False,

@@ -46,7 +46,8 @@ def command(
     split: SplitName = "leave-one-out",
     serving_lag: ServingLag = "0",
     exclude_seen: Annotated[bool | None, typer.Option(
-        "--exclude-seen/--include-seen", help="Take seen items out of the lists; else as the dataset says.")] = None,
+        "--exclude-seen/--include-seen",
+        help="Leave out, or keep, items that the user has seen; default: as the dataset says.")] = None,
     results: Results = RESULTS,
     force: Force = False,
     as_json: Json = False,

@@ -21,7 +21,8 @@ SplitName = Annotated[str, typer.Option(
 ServingLag = Annotated[str, typer.Option(
     "--serving-lag", metavar="TIME", help="Hide the last 900, 15m, 1h or 1d before a test event.")]
 ExcludeSeen = Annotated[bool | None, typer.Option(
-    "--exclude-seen/--include-seen", help="Take seen items out of the ranking; else as the dataset says.")]
+    "--exclude-seen/--include-seen",
+    help="Leave out, or keep, items that the user has seen; default: as the dataset says.")]
 Device = Annotated[str, typer.Option("--device", metavar="auto|cpu|cuda", help="Where to compute.")]
 Datasets = Annotated[str | None, typer.Option("--dataset", metavar="D[,D...]", help="Datasets, separated by commas.")]
 

@@ -26,9 +26,9 @@ def command(
 
     HR, NDCG and MRR are recomputed, at every step of a horizon and in every stage of a run with a condition; epochs and
     validation metrics are compared with the learning curve, names with the folder's, files with the checksums that
-    records hold since 2026-11-25. Thirds of the events (HR@10/low) must give the whole together; which events are in
-    them, and the fingerprint, need the data, metrics of lists (coverage, CC) the model: they are not checked, nor are
-    settings, times and machine. Exit status 1 when something does not follow.
+    records hold since 2026-11-25. Thirds of the events (HR@10/low) must give the whole together. Not checked: which
+    events each third holds and the fingerprint (they need the data), metrics of lists such as coverage and CC (they
+    need the model), settings, times and machine. Exit status 1 when something does not follow.
     """
     from rich.console import Group
     from rich.markup import escape

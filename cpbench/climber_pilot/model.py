@@ -77,7 +77,7 @@ class Encoded(NamedTuple):
 
 
 class ClimberPilot(SequenceModel):
-    """TAMIP pre-training: K items ahead, recent history hidden by time."""
+    """Predicts K items ahead; with a window, recent history is hidden by time (TAMIP)."""
 
     name = "climber-pilot"
     Config = ClimberPilotConfig

@@ -131,7 +131,7 @@ def _run_pretraining(cell: Cell, part: Split, results: Path, watcher: Watcher, d
                      tape: Path | None) -> Path:
     """The folder of the run that a run with a condition starts from; made first where it is absent."""
     base = cell.pretraining()
-    watcher.say(f"pre-training: {base.label}")
+    watcher.say(f"first, without the condition: {base.label}")
     folder = base.folder(results)
     _run_cell(base, replace(part, protocol=base.protocol), folder, watcher, False, device, tape, needs_model=True)
     return folder

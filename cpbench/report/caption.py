@@ -86,7 +86,7 @@ def _statistics(table: "ComparisonTable") -> list[str]:
         lines.append(f"Differences are to {table.reference}: paired t test over users{' and seeds' * several}; [a, b] "
                      f"and ± are of that one comparison, p is Holm-corrected over {family}. † significant (p < .05); ≈ "
                      "not significant: a difference larger than the figure after ± can be ruled out (two one-sided "
-                     "tests at 5 %).")
+                     "tests at 5 %). d: Cohen's, of the differences between users.")
     single = [row.label for row in compared if not all(each.covers_seeds for each in row.differences.values())]
     if single:
         everything = "Every comparison" if len(single) == len(compared) else f"The comparison of {', '.join(single)}"

@@ -176,7 +176,7 @@ def test_a_run_with_a_condition_makes_both_runs_and_both_are_reported(home, tmp_
                  "epochs=1", "--set", "sft.epochs=1", "--set", "sft.method=lum", "--results", tmp_path)
     done = cpbench(home, *arguments, "--json")
     assert done.returncode == 0, done.stderr
-    assert "pre-training: climber-pilot on tiny" in done.stderr
+    assert "first, without the condition: climber-pilot on tiny" in done.stderr
     assert "fine-tuning on condition genre" in done.stderr
     assert "--set sft.method does not apply to ease" in done.stderr
     records = [run["record"] for run in json.loads(done.stdout)["runs"]]
