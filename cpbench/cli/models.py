@@ -1,19 +1,63 @@
 """`cpbench models`: what can be run, and what each model is allowed to see."""
 
 from dataclasses import asdict
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
 
 from cpbench.cli.console import Output
 from cpbench.cli.options import Json
+
+if TYPE_CHECKING:
+    from cpbench.experiments.model_settings import ModelSettings
 
 EPILOG = """Examples:
 
 `cpbench models`  every model, what it sees, its recipes
 
+`cpbench models sasrec`  its settings: what `--set` takes, defaults, recipes, meaning
+
 `cpbench models --json | jq '.models[].name'`"""
 
 
-def command(as_json: Json = False) -> None:
-    """List the registered models: information budget, way of training, recipes, package."""
+def command(
+    name: Annotated[str | None, typer.Argument(
+        metavar="[NAME]", help="A model, to see its settings; without it, all models.", show_default=False)] = None,
+    as_json: Json = False,
+) -> None:
+    """List the registered models (information budget, way of training, recipes, package), or the settings of one."""
+    if name is not None:
+        from cpbench.experiments.model_settings import model_settings
+
+        found = model_settings(name)
+        Output(as_json).result(asdict(found), _settings(found))
+        return
+    _list(as_json)
+
+
+def _settings(found: "ModelSettings") -> Any:
+    """A row a key; a recipe's value stands where it is not the default."""
+    import json
+
+    from rich.box import SIMPLE
+    from rich.console import Group
+    from rich.table import Column, Table
+    from rich.text import Text
+
+    def text(value: Any) -> str:
+        return value if isinstance(value, str) and value else json.dumps(value)
+
+    columns = [Column(name, overflow="fold") for name in ("key", "default", *found.recipes, "what it means")]
+    table = Table(*columns, box=SIMPLE, show_edge=False, pad_edge=False)
+    for each in found.settings:
+        own = [text(each.recipes[recipe]) if recipe in each.recipes else "" for recipe in found.recipes]
+        table.add_row(*map(Text, (each.key, text(each.default), *own, each.meaning)))
+    lines = [f"recipe {recipe} has values of its own for {', '.join(datasets)}"
+             for recipe, datasets in found.datasets.items()]
+    return Group(table, Text("\n".join(["", *lines, "any of them: --set KEY=VALUE"]), "dim"))
+
+
+def _list(as_json: bool) -> None:
     from rich.box import SIMPLE
     from rich.console import Group
     from rich.markup import escape

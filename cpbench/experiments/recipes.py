@@ -77,9 +77,9 @@ class Resolved:
 def known_keys(model_class: type[Recommender]) -> set[str]:
     """What ``--set`` accepts for this model."""
     stage = model_class.instructed()
-    second = {STAGE + key for config in _configs(stage) for key in config.model_fields
+    second = {STAGE + key for config in config_classes(stage) for key in config.model_fields
               if key not in GIVEN} if stage else set()
-    return {key for config in _configs(model_class) for key in config.model_fields} | second
+    return {key for config in config_classes(model_class) for key in config.model_fields} | second
 
 
 def recipe_names(model_class: type[Recommender]) -> list[str]:
@@ -127,7 +127,7 @@ def _settings(model_class: type[Recommender], recipe: str, values: dict[str, Any
     sources = {**sources, **dict.fromkeys(overrides, OVERRIDE)}
     problems = _unknown_keys(model_class, values)
     configs: list[BaseModel] = []
-    for config in _configs(model_class):
+    for config in config_classes(model_class):
         own = {key: value for key, value in values.items() if key in config.model_fields}
         try:  # as JSON: there, strict means what a person means (1 is no truth value, a list may be a tuple)
             configs.append(config.model_validate_json(json.dumps(own), strict=True))
@@ -137,7 +137,7 @@ def _settings(model_class: type[Recommender], recipe: str, values: dict[str, Any
         raise UsageError(f"configuration of {model_class.name} ({recipe}): {'; '.join(problems)}")
     training = configs[1] if len(configs) > 1 else None
     assert isinstance(configs[0], ModelConfig) and (training is None or isinstance(training, TrainingConfig))
-    keys = {key for config in _configs(model_class) for key in config.model_fields} - _given(model_class)
+    keys = {key for config in config_classes(model_class) for key in config.model_fields} - _given(model_class)
     sources = {key: sources.get(key, DEFAULT) for key in sorted(keys)}
     return Resolved(recipe, configs[0], training, sources)
 
@@ -173,7 +173,8 @@ def _given(model_class: type[Recommender]) -> set[str]:
     return set(GIVEN) if issubclass(model_class, InstructedRecommender) else set()
 
 
-def _configs(model_class: type[Recommender]) -> list[type[BaseModel]]:
+def config_classes(model_class: type[Recommender]) -> list[type[BaseModel]]:
+    """The classes of its settings: the model's own and, of one trained by gradients, the loop's."""
     trained = issubclass(model_class, NeuralRecommender)
     return [model_class.Config, TrainingConfig] if trained else [model_class.Config]
 

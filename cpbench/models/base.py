@@ -59,7 +59,7 @@ class ModelConfig(BaseModel):
     """Base of every model's configuration: frozen, and an unknown key is an error, as is a number that is not finite
     (JSON, and so a record, cannot say it)."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, use_attribute_docstrings=True)
 
 
 class Recommender(ABC):

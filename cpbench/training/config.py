@@ -10,7 +10,7 @@ Precision = Literal["float32", "bfloat16"]
 class TrainingConfig(BaseModel):
     """How a model is trained. Unknown keys are errors; units stand in the field notes."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, use_attribute_docstrings=True)
 
     epochs: int = Field(100, ge=1)
     """At most this many passes over the training sequences."""

@@ -3,7 +3,13 @@
 import json
 from pathlib import Path
 
+import pytest
+
+from cpbench.experiments.model_settings import model_settings
+from cpbench.experiments.recipes import known_keys
+from cpbench.models.registry import model_class, model_names
 from tests.cli.process import cpbench, on_a_terminal
+from tests.cli.refusal import refused
 
 
 def test_every_model_with_what_it_sees_and_how_it_learns(tmp_path: Path) -> None:
@@ -34,4 +40,20 @@ def test_a_terminal_of_usual_width_has_whole_words(tmp_path: Path) -> None:
     lines = on_a_terminal(tmp_path, 80, "models")
     assert not any("…" in line for line in lines)
     assert any("climber-pilot" in line and "times, categories" in line for line in lines)
-    assert any("climber-pilot" in line and "TAMIP pre-training" in line for line in lines)
+    assert any("climber-pilot" in line and "Predicts K items ahead" in line for line in lines)
+
+
+def test_the_settings_of_a_model_with_what_they_mean(tmp_path: Path) -> None:
+    document = json.loads(cpbench(tmp_path, "models", "sasrec", "--json").stdout)
+    settings = {each["key"]: each for each in document["settings"]}
+    assert document["recipes"] == ["tuned", "paper"] and "lastfm" in document["datasets"]["tuned"]
+    assert settings["loss"] == {"key": "loss", "default": "softmax", "recipes": {"paper": "bce"}, "meaning": ""}
+    assert settings["patience"]["meaning"].startswith("Stop after this many validations")
+    lines = on_a_terminal(tmp_path, 80, "models", "climber-pilot")
+    assert any("sft.learning_rate" in line for line in lines) and not any("…" in line for line in lines)
+    assert "unknown model 'sasrek'; did you mean 'sasrec'" in refused(cpbench(tmp_path, "models", "sasrek"), 2)
+
+
+@pytest.mark.parametrize("name", model_names())
+def test_the_settings_are_what_set_takes(name: str) -> None:
+    assert {each.key for each in model_settings(name).settings} == known_keys(model_class(name))
