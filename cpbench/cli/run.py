@@ -63,7 +63,7 @@ def command(
     Runs that are recorded already are skipped, interrupted ones continue.
     """
     from cpbench.cli.console import Output
-    from cpbench.experiments.plan import default_datasets, explain, parse_lags, parse_seeds, plan, why_default
+    from cpbench.experiments.plan import default_datasets, explain, parse_lags, parse_seeds, plan, untuned, why_default
     from cpbench.experiments.recipes import parse_settings
 
     output = Output(as_json, quiet)
@@ -72,7 +72,7 @@ def command(
     cells = plan(comma_separated(models), chosen, parse_seeds(seeds), recipe, overrides, split,
                  parse_lags(serving_lags), exclude_seen, condition)
     output.note(f"datasets: {', '.join(chosen)}{'' if datasets is not None else why_default(chosen)}")
-    for line in explain(cells, recipe, overrides):
+    for line in [*explain(cells, recipe, overrides), *untuned(cells)]:
         output.note(line)
 
     from cpbench.cli.live import exit_with_failures, watching

@@ -163,6 +163,14 @@ def explain(cells: Sequence[Cell], recipe: str, overrides: Mapping[str, Any]) ->
     return lines
 
 
+def untuned(cells: Sequence[Cell]) -> list[str]:
+    """A sentence about the user's own data, whose recipes `tuned` are the general ones."""
+    own = dict.fromkeys(cell.dataset for cell in cells
+                        if cell.settings.recipe == TUNED and cell.dataset in catalogue.own_names())
+    return [f"nobody has tuned the recipes for {', '.join(own)}: these are the general ones, `cpbench tune` searches"
+            ] if own else []
+
+
 def protocol_for(dataset: str, split: str = "leave-one-out", serving_lag: int = 0, exclude_seen: bool | None = None,
                  condition: str | None = None, horizon: int = 1) -> Protocol:
     """The protocol that was asked for on `dataset`; `exclude_seen` None means the dataset's default.
