@@ -74,7 +74,8 @@ def test_cells_are_all_combinations_and_settings_go_to_those_that_have_them():
     assert cells[0].settings.overrides == {"blocks": 1, "epochs": 2}
     assert cells[2].settings.overrides == {"epochs": 2}
     assert "--set blocks does not apply to climber-pilot" in explain(cells, "tuned", {"blocks": 1, "epochs": 2})
-    assert untuned(cells) == ["nobody has tuned the recipes for tiny: these are the general ones, `cpbench tune` searches"]
+    (line,) = untuned(cells)
+    assert line.startswith("nobody has tuned the recipes for tiny: these are the general ones")
     assert untuned(plan(["sasrec"], ["streaming"], [1])) == []
     assert cells[0].protocol.exclude_seen and not plan(["sasrec"], ["streaming"], [1])[0].protocol.exclude_seen
     assert not plan(["sasrec"], ["tiny"], [1], exclude_seen=False)[0].protocol.exclude_seen
