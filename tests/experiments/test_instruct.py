@@ -44,8 +44,8 @@ def test_pretraining_comes_first_and_is_not_repeated(tmp_path):
     (first,), notes = go(tmp_path)
     assert first.status == "done", first.error
     assert notes.epochs == 2 + 3
-    assert [line.split(":")[0] for line in notes.lines if line.startswith(("pre-", "fine-"))] == [
-        "pre-training", "fine-tuning on condition genre"]
+    assert [line.split(":")[0] for line in notes.lines if line.startswith(("first", "fine-"))] == [
+        "first, without the condition", "fine-tuning on condition genre"]
     base = tmp_path / first.record.stages[0].run
     assert base.parent.parent.name == "leave-one-out" and (base / "model").is_dir()
     (again,), notes = go(tmp_path)
