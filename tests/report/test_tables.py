@@ -1,5 +1,6 @@
 import csv
 import io
+import statistics
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,7 @@ from cpbench.report.collect import collect
 from cpbench.report.data_formats import csv_text, document
 from cpbench.report.grid import grid, title
 from cpbench.report.record import Stage
-from cpbench.report.tables import comparison_tables
+from cpbench.report.tables import Estimate, comparison_tables
 from cpbench.report.verify import verify
 from tests.report.records import record, runs, store
 
@@ -27,6 +28,13 @@ def test_means_and_spread_over_seeds_best_first():
     assert table.is_best(sasrec, "HR@10") and not table.is_best(ease, "HR@10")
     assert "Mean ± standard deviation over 2 seeds. Rows without ± are single runs." in caption(table)
     assert sasrec.fit_seconds == 12.0 and sasrec.parameters == 45_100
+
+
+def test_the_spread_is_the_sample_standard_deviation_and_of_equal_values_nothing():
+    values = [0.123, 0.1255, 0.1199, 0.131]
+    assert Estimate.of(values).spread == pytest.approx(statistics.stdev(values), rel=1e-12)
+    assert all(Estimate.of([value] * 3).spread == 0.0 for value in (0.1, 0.3, 0.7, 1 / 3))
+    assert Estimate.of([0.1]).spread is None
 
 
 def test_single_runs_are_said_to_be_single():

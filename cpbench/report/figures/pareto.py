@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 METRIC = "NDCG@10"
+MOST = 40
+"""More points are never all labelled: there is no room, and looking for it takes time that grows with their square."""
 
 
 class CostAxis(NamedTuple):
@@ -85,7 +87,7 @@ def plot(table: ComparisonTable, rows: Sequence[Row], labels: Sequence[str]) -> 
         axes.set(xlabel=cost.name, ylabel=METRIC)
     for axes, cost, marks in zip(panels, COSTS, drawn, strict=True):  # once the axes have their final size
         points = _points(rows, cost)
-        if not _labelled(axes, rows, labels, points, list(points)):
+        if len(points) > MOST or not _labelled(axes, rows, labels, points, list(points)):
             best = _best(points)
             for place in set(points) - set(best):
                 marks[place].lines[0].set(color=FAINT, marker="o", zorder=1)

@@ -256,6 +256,12 @@ def test_where_names_have_no_room_only_the_front_has_them(tmp_path):
     assert len(grey) == len(table.rows) - len(best)
 
 
+def test_of_very_many_rows_only_the_front_is_labelled(tmp_path):
+    (table,) = tables([run(tmp_path, record(f"m{number}"), 1 + number / 1000) for number in range(pareto.MOST + 1)])
+    _, _, size = pareto.plot(table, table.rows, [row.model for row in table.rows]).axes
+    assert [text.get_text() for text in size.texts if text.get_text()] == [table.rows[0].model]
+
+
 def test_times_of_a_gpu_do_not_stand_beside_those_of_a_processor(tmp_path):
     gpu = record().machine.model_copy(update={"device": "cuda: H100"})
     made = [record("here"), record("there", machine=gpu)]
