@@ -5,15 +5,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from cpbench.experiments.recipes import (
-    DEFAULTS,
-    GIVEN,
-    STAGE,
-    config_classes,
-    recipe_names,
-    resolve,
-    special_datasets,
-)
+from cpbench.experiments.recipes import DEFAULTS, known_fields, recipe_names, resolve, special_datasets
 from cpbench.models.registry import model_class
 
 
@@ -40,15 +32,10 @@ class ModelSettings:
 def model_settings(name: str) -> ModelSettings:
     """The keys that ``--set`` and the recipes of the model `name` take. Raises UsageError for an unknown model."""
     found = model_class(name)
-    stage = found.instructed()
-    fields = {key: field for config in config_classes(found) for key, field in config.model_fields.items()}
-    if stage is not None:
-        fields |= {STAGE + key: field for config in config_classes(stage) for key, field in config.model_fields.items()
-                   if key not in GIVEN}
     recipes = [recipe for recipe in recipe_names(found) if recipe != DEFAULTS]
-    values = {recipe: resolve(found, recipe, "", {}, with_condition=stage is not None).config for recipe in recipes}
+    values = {recipe: resolve(found, recipe, "", {}, with_condition=True).config for recipe in recipes}
     settings = []
-    for key, field in fields.items():
+    for key, field in known_fields(found).items():
         default = _plain(field.get_default(call_default_factory=True))
         own = {recipe: values[recipe][key] for recipe in recipes if values[recipe].get(key, default) != default}
         settings.append(Setting(key, default, own, " ".join((field.description or "").split())))

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from pydantic import BaseModel, ValidationError
+from pydantic.fields import FieldInfo
 
 from cpbench.data.card import cards
 from cpbench.errors import CpbenchError, UsageError, closest, unknown
@@ -74,12 +75,17 @@ class Resolved:
         return {key: self.config[key] for key in sorted(sources) if sources[key] == OVERRIDE}
 
 
-def known_keys(model_class: type[Recommender]) -> set[str]:
-    """What ``--set`` accepts for this model."""
+def known_fields(model_class: type[Recommender]) -> dict[str, FieldInfo]:
+    """What ``--set`` accepts for this model, by key; its second stage's come last."""
     stage = model_class.instructed()
-    second = {STAGE + key for config in config_classes(stage) for key in config.model_fields
-              if key not in GIVEN} if stage else set()
-    return {key for config in config_classes(model_class) for key in config.model_fields} | second
+    second = {STAGE + key: field for config in _configs(stage) for key, field in config.model_fields.items()
+              if key not in GIVEN} if stage else {}
+    return {key: field for config in _configs(model_class) for key, field in config.model_fields.items()} | second
+
+
+def known_keys(model_class: type[Recommender]) -> set[str]:
+    """The keys of `known_fields`."""
+    return set(known_fields(model_class))
 
 
 def recipe_names(model_class: type[Recommender]) -> list[str]:
@@ -127,7 +133,7 @@ def _settings(model_class: type[Recommender], recipe: str, values: dict[str, Any
     sources = {**sources, **dict.fromkeys(overrides, OVERRIDE)}
     problems = _unknown_keys(model_class, values)
     configs: list[BaseModel] = []
-    for config in config_classes(model_class):
+    for config in _configs(model_class):
         own = {key: value for key, value in values.items() if key in config.model_fields}
         try:  # as JSON: there, strict means what a person means (1 is no truth value, a list may be a tuple)
             configs.append(config.model_validate_json(json.dumps(own), strict=True))
@@ -137,7 +143,7 @@ def _settings(model_class: type[Recommender], recipe: str, values: dict[str, Any
         raise UsageError(f"configuration of {model_class.name} ({recipe}): {'; '.join(problems)}")
     training = configs[1] if len(configs) > 1 else None
     assert isinstance(configs[0], ModelConfig) and (training is None or isinstance(training, TrainingConfig))
-    keys = {key for config in config_classes(model_class) for key in config.model_fields} - _given(model_class)
+    keys = {key for config in _configs(model_class) for key in config.model_fields} - _given(model_class)
     sources = {key: sources.get(key, DEFAULT) for key in sorted(keys)}
     return Resolved(recipe, configs[0], training, sources)
 
@@ -173,8 +179,7 @@ def _given(model_class: type[Recommender]) -> set[str]:
     return set(GIVEN) if issubclass(model_class, InstructedRecommender) else set()
 
 
-def config_classes(model_class: type[Recommender]) -> list[type[BaseModel]]:
-    """The classes of its settings: the model's own and, of one trained by gradients, the loop's."""
+def _configs(model_class: type[Recommender]) -> list[type[BaseModel]]:
     trained = issubclass(model_class, NeuralRecommender)
     return [model_class.Config, TrainingConfig] if trained else [model_class.Config]
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from cpbench.experiments.model_settings import model_settings
-from cpbench.experiments.recipes import known_keys
+from cpbench.experiments.recipes import DEFAULTS, resolve
 from cpbench.models.registry import model_class, model_names
 from tests.cli.process import cpbench, on_a_terminal
 from tests.cli.refusal import refused
@@ -56,4 +56,5 @@ def test_the_settings_of_a_model_with_what_they_mean(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", model_names())
 def test_the_settings_are_what_set_takes(name: str) -> None:
-    assert {each.key for each in model_settings(name).settings} == known_keys(model_class(name))
+    recorded = resolve(model_class(name), DEFAULTS, "tiny", {}, with_condition=True).config
+    assert {each.key: each.default for each in model_settings(name).settings} == recorded
