@@ -17,7 +17,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from cpbench.models.base import Facts, Sequences
-from cpbench.models.layers import Dropout, SelfAttention, from_the_end
+from cpbench.models.layers import Dropout, Grid, SelfAttention, from_the_end
 from cpbench.models.next_item import Loss, NextItemConfig, NextItemModel
 
 
@@ -65,9 +65,10 @@ class Block(nn.Module):
         self.feed_forward_gate = nn.Linear(width, width)
         self.dropout = Dropout(config.dropout)
 
-    def forward(self, x: Tensor) -> Tensor:
-        """[B, L, D] -> [B, L, D]."""
-        x = x + torch.sigmoid(self.attention_gate(x)) * self.dropout(self.attention(self.attention_norm(x)))
+    def forward(self, x: Tensor, grid: Grid) -> Tensor:
+        """The P real cells of a batch, [P, D] -> [P, D]."""
+        attended = self.attention(self.attention_norm(x), grid=grid)
+        x = x + torch.sigmoid(self.attention_gate(x)) * self.dropout(attended)
         return x + torch.sigmoid(self.feed_forward_gate(x)) * self.dropout(self.feed_forward(self.feed_forward_norm(x)))
 
 
@@ -94,8 +95,9 @@ class ESASRec(NextItemModel):
         return self.items.weight
 
     def hidden(self, batch: Sequences) -> Tensor:
+        grid = Grid(batch.real())
         position = from_the_end(batch.lengths, batch.items.shape[1], self.config.length)
-        x = self.dropout(self.items(batch.items) + self.positions(position))
+        x = self.dropout(self.items(grid.pack(batch.items)) + self.positions(grid.pack(position)))
         for block in self.blocks:
-            x = block(x)
-        return x
+            x = block(x, grid)
+        return grid.spread(x)

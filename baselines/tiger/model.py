@@ -20,11 +20,12 @@ from cpbench.data.dataset import Dataset
 from cpbench.data.protocol import Split
 from cpbench.errors import UsageError
 from cpbench.models.base import Facts, Histories, ModelConfig, NeuralRecommender, Sequences, best
+from cpbench.models.layers import Grid
 
 from .beam import beam_search
 from .published import read_index
 from .tokeniser import Tokeniser
-from .transformer import Grid, Memory, Size, Transformer
+from .transformer import Memory, Size, Transformer
 from .trie import Trie
 
 BEAMS_AT_ONCE = 4096  # of all users together: their cached keys and values are what takes memory

@@ -15,7 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from cpbench.models.layers import Dropout
+from cpbench.models.layers import Dropout, Grid
 
 BUCKETS = 32
 MAX_DISTANCE = 128
@@ -62,23 +62,6 @@ class RelativeBias(nn.Module):
     def of(self, distance: Tensor) -> Tensor:
         """The bias of keys int64 [..., L, M] tokens after their queries, [..., H, L, M]."""
         return self.weight[relative_buckets(distance, self.both_ways)].movedim(-1, -3)
-
-
-class Grid:
-    """The real cells of a padded batch: all but attention is computed for these alone, one below the other."""
-
-    def __init__(self, real: Tensor) -> None:
-        """real: bool [B, L], with P cells that are true."""
-        self.shape, self.cells = real.shape, real.flatten().nonzero()[:, 0]
-
-    def pack(self, x: Tensor) -> Tensor:
-        """[B, L, ...] -> [P, ...]"""
-        return x.flatten(0, 1).index_select(0, self.cells)
-
-    def spread(self, x: Tensor) -> Tensor:
-        """[P, ...] -> [B, L, ...], zeros in the padding."""
-        empty = x.new_zeros(self.shape.numel(), *x.shape[1:])
-        return empty.index_copy(0, self.cells, x).unflatten(0, self.shape)
 
 
 class Attention(nn.Module):

@@ -90,6 +90,23 @@ def attend(query: Tensor, key: Tensor, value: Tensor, bias: Tensor | None = None
     return out if blind is None else out.masked_fill(blind[:, None, :, None], 0.0)
 
 
+class Grid:
+    """The real cells of a padded batch: all but attention is computed for these alone, one below the other."""
+
+    def __init__(self, real: Tensor) -> None:
+        """real: bool [B, L], with P cells that are true."""
+        self.shape, self.cells = real.shape, real.flatten().nonzero()[:, 0]
+
+    def pack(self, x: Tensor) -> Tensor:
+        """[B, L, ...] -> [P, ...]"""
+        return x.flatten(0, 1).index_select(0, self.cells)
+
+    def spread(self, x: Tensor) -> Tensor:
+        """[P, ...] -> [B, L, ...], zeros in the padding."""
+        empty = x.new_zeros(self.shape.numel(), *x.shape[1:])
+        return empty.index_copy(0, self.cells, x).unflatten(0, self.shape)
+
+
 class SelfAttention(nn.Module):
     """Multi-head self-attention with biases and an output projection; causal unless a bias says what is seen."""
 
@@ -103,20 +120,24 @@ class SelfAttention(nn.Module):
         self.query_key_value = nn.Linear(width, 3 * width)
         self.output = nn.Linear(width, width)
 
-    def forward(self, x: Tensor, bias: Tensor | None = None, asked: Tensor | None = None) -> Tensor:
+    def forward(self, x: Tensor, bias: Tensor | None = None, asked: Tensor | None = None,
+                grid: Grid | None = None) -> Tensor:
         """x [B, L, D] -> [B, L, D]; bias as in `attend`, also [B, 1, 1, L] to hide the same keys from every row.
 
         With `asked` [B, M, D] only these states, rows of `x`, look at the keys of all: -> [B, M, D]; this wants a bias.
+        With a `grid` x is packed: [P, D] -> [P, D].
         """
         if asked is None:
-            parts = self.query_key_value(x).chunk(3, dim=-1)
+            all_parts = self.query_key_value(x)
+            parts = (grid.spread(all_parts) if grid else all_parts).chunk(3, dim=-1)
         else:
             weight, offset, width = self.query_key_value.weight, self.query_key_value.bias, x.shape[-1]
             parts = (F.linear(asked, weight[:width], offset[:width]),
                      *F.linear(x, weight[width:], offset[width:]).chunk(2, dim=-1))
         query, key, value = (split_heads(part, self.heads) for part in parts)
         mixed = attend(query, key, value, bias, dropout=self.dropout if self.training else 0.0)
-        projected: Tensor = self.output(merge_heads(mixed))
+        merged = merge_heads(mixed)
+        projected: Tensor = self.output(grid.pack(merged) if grid else merged)
         return projected
 
 

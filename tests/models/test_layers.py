@@ -3,7 +3,7 @@ import math
 import pytest
 import torch
 
-from cpbench.models.layers import Dropout, TakeColumns, attend, merge_heads, split_heads
+from cpbench.models.layers import Dropout, Grid, SelfAttention, TakeColumns, attend, merge_heads, split_heads
 
 
 def test_dropout_keeps_the_expectation_and_the_rate() -> None:
@@ -118,3 +118,18 @@ def test_gradient_of_a_small_table_read_often(device: str) -> None:
     expected, = torch.autograd.grad(table[:, index], table, weights)
     torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-4)
     assert torch.equal(found, torch.autograd.grad(TakeColumns.apply(table, index), table, weights)[0])
+
+
+def test_a_grid_packs_and_spreads() -> None:
+    real = torch.tensor([[True, False, True], [False, False, False]])
+    grid, x = Grid(real), torch.randn(2, 3, 4, dtype=torch.float64, requires_grad=True)
+    assert torch.equal(grid.pack(x), x[real])
+    assert torch.equal(grid.spread(x[real]), x * real[..., None])
+    assert torch.autograd.gradcheck(lambda x: grid.spread(grid.pack(x).sin()), x)
+
+
+def test_attention_among_real_cells_alone_is_that_among_padding() -> None:
+    attention, x, lengths = SelfAttention(8, 2), torch.randn(3, 5, 8), torch.tensor([5, 2, 0])
+    real = torch.arange(5) < lengths[:, None]
+    packed = attention(x[real], grid=Grid(real))
+    torch.testing.assert_close(packed, attention(x)[real])

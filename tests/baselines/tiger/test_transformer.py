@@ -2,8 +2,9 @@ import math
 
 import pytest
 import torch
-from cpbench.baselines.tiger.transformer import Grid, Size, Transformer, relative_buckets
+from cpbench.baselines.tiger.transformer import Size, Transformer, relative_buckets
 
+from cpbench.models.layers import Grid
 from tests.baselines.tiger.small import built
 from tests.baselines.tiger.test_beam import logits_slowly
 from tests.random_data import ragged
@@ -62,14 +63,6 @@ def test_padding_and_neighbours_change_nothing() -> None:
     together, _ = made.decode(answer, made.encode(tokens, torch.tensor([9, 3, 6])))
     alone, _ = made.decode(answer[1:2], made.encode(tokens[1:2, :3], torch.tensor([3])))
     torch.testing.assert_close(together[1:2], alone, rtol=1e-4, atol=1e-5)
-
-
-def test_a_grid_packs_and_spreads() -> None:
-    real = torch.tensor([[True, False, True], [False, False, False]])
-    grid, x = Grid(real), torch.randn(2, 3, 4, dtype=torch.float64, requires_grad=True)
-    assert torch.equal(grid.pack(x), x[real])
-    assert torch.equal(grid.spread(x[real]), x * real[..., None])
-    assert torch.autograd.gradcheck(lambda x: grid.spread(grid.pack(x).sin()), x)
 
 
 @torch.no_grad()
