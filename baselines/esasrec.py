@@ -2,13 +2,14 @@
 https://arxiv.org/abs/2508.06450; the blocks: Borisyuk et al., "From Features to Transformers", 2025,
 https://arxiv.org/abs/2502.03417).
 
-item vectors + position vectors -> dropout
+item vectors (some of their numbers dropped) + position vectors -> dropout
 -> [x + sigmoid(gate) * attention(norm(x)) -> x + sigmoid(gate) * SwiGLU(norm(x))] x blocks, causal
--> inner product with the item vectors -> sampled softmax at every position.
+-> inner product with the item vectors (less the same numbers) -> sampled softmax at every position.
 
 A gate is a linear function of the x that enters its half of the block. As in the authors' code there is no norm after
-the last block. Their negatives are drawn uniformly from the catalogue for every position, ours for the batch; taking
-part of them from the batch ("mixed") lowered their accuracy on two of three datasets, corrected or not: left out.
+the last block. Negatives are drawn uniformly from the catalogue, for every position as theirs or, at a fraction of the
+cost, for the batch (`shared_negatives`); taking part of them from the batch ("mixed") lowered their accuracy on two of
+three datasets, corrected or not: left out.
 """
 
 import torch
@@ -34,6 +35,8 @@ class ESASRecConfig(NextItemConfig):
     """On the input, inside SwiGLU, and on what attention and SwiGLU add."""
     attention_dropout: float = Field(0.2, ge=0, lt=1)
     """On attention weights; above 0 it forbids fused attention."""
+    item_dropout: float = Field(0.0, ge=0, lt=1)
+    """On the item vectors, read and scored alike: one mask [N, D] a batch. The authors' code has it, at `dropout`."""
 
 
 class SwiGLU(nn.Module):
@@ -83,6 +86,7 @@ class ESASRec(NextItemModel):
         super().__init__(config, facts)
         self.items = nn.Embedding(facts.n_items, config.width)
         self.positions = nn.Embedding(config.length, config.width)
+        self.item_dropout = Dropout(config.item_dropout)
         self.dropout = Dropout(config.dropout)
         self.blocks = nn.ModuleList(Block(config) for _ in range(config.blocks))
         for module in self.modules():
@@ -94,10 +98,19 @@ class ESASRec(NextItemModel):
     def item_matrix(self) -> Tensor:
         return self.items.weight
 
+    def training_loss(self, batch: Sequences) -> tuple[Tensor, dict[str, float]]:
+        inputs = batch.inputs()
+        rows, items = inputs.asking(), self.item_dropout(self.item_matrix())
+        return self.catalogue_loss(self.states(inputs, items)[rows], batch.items[:, 1:][rows], items), {}
+
     def hidden(self, batch: Sequences) -> Tensor:
+        return self.states(batch, self.item_matrix())
+
+    def states(self, batch: Sequences, items: Tensor) -> Tensor:
+        """`hidden` with the item vectors `items` [N, D]."""
         grid = Grid(batch.real())
         position = from_the_end(batch.lengths, batch.items.shape[1], self.config.length)
-        x = self.dropout(self.items(grid.pack(batch.items)) + self.positions(grid.pack(position)))
+        x = self.dropout(F.embedding(grid.pack(batch.items), items) + self.positions(grid.pack(position)))
         for block in self.blocks:
             x = block(x, grid)
         return grid.spread(x)

@@ -25,7 +25,9 @@ class NextItemConfig(ModelConfig):
     """Most recent interactions read (L)."""
     loss: Loss = "softmax"
     negatives: int = Field(256, ge=1)
-    """sampled-softmax: shared by a batch; gbce: drawn per position. bce always draws one."""
+    """sampled-softmax and gbce; bce always draws one."""
+    shared_negatives: bool = True
+    """sampled-softmax: one draw for a batch; false draws for every position, as gbce and bce do."""
     gbce_t: float = Field(0.75, ge=0, le=1)
     """Calibration of gbce: 0 is plain binary cross-entropy."""
 
@@ -46,14 +48,23 @@ class NextItemModel(SequenceModel):
         hidden, targets = self.hidden(inputs)[rows], batch.items[:, 1:][rows]  # [T, D], [T]
         return self.catalogue_loss(hidden, targets), {}
 
-    def catalogue_loss(self, hidden: Tensor, targets: Tensor) -> Tensor:
-        """The configured loss of queries hidden [T, D] for targets int64 [T], a scalar."""
-        config, items, n_items = self.config, self.item_matrix(), self.facts.n_items
+    def catalogue_loss(self, hidden: Tensor, targets: Tensor, items: Tensor | None = None) -> Tensor:
+        """The configured loss of queries hidden [T, D] for targets int64 [T], a scalar; `items` [N, D]: other vectors
+        than `item_matrix`."""
+        config, n_items = self.config, self.facts.n_items
+        items = self.item_matrix() if items is None else items
         if config.loss == "softmax":
             return full_softmax(hidden, items, targets)
         if config.loss == "sampled-softmax":
-            return sampled_softmax(hidden, items, targets, uniform_negatives(config.negatives, n_items, self.device))
+            if config.shared_negatives:
+                shared = uniform_negatives(config.negatives, n_items, self.device)
+                return sampled_softmax(hidden, items, targets, shared)
+            return sampled_softmax(hidden, items, targets, self._own_negatives(targets, config.negatives))
         count = config.negatives if config.loss == "gbce" else 1
-        negatives = uniform_negatives(len(targets) * count, n_items, self.device).view(-1, count)
+        negatives = self._own_negatives(targets, count)
         calibration = gbce_calibration(count, n_items, config.gbce_t) if config.loss == "gbce" else 1.0
         return binary_cross_entropy(hidden, items, targets, negatives, calibration)
+
+    def _own_negatives(self, targets: Tensor, count: int) -> Tensor:
+        """`count` uniform draws for each target, int64 [T, count]."""
+        return uniform_negatives(len(targets) * count, self.facts.n_items, self.device).view(-1, count)

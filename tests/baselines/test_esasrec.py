@@ -88,3 +88,32 @@ def test_the_loss_is_a_sampled_softmax_unless_told_otherwise() -> None:
         logits = model.items.weight[torch.cat([torch.tensor([target]), others])] @ state
         terms.append(torch.logsumexp(logits, 0) - logits[0])
     torch.testing.assert_close(found, torch.stack(terms).mean(), rtol=1e-4, atol=1e-5)
+
+
+def test_item_vectors_drop_the_same_numbers_as_they_are_read_and_scored() -> None:
+    batch = Histories.of_lists([[3, 1, 4, 7]]).padded(6)
+    model = build(negatives=5, blocks=1, dropout=0.0, attention_dropout=0.0, item_dropout=0.5).train()
+    torch.manual_seed(7)
+    found, _ = model.training_loss(batch)
+    torch.manual_seed(7)
+    dropped = model.item_dropout(model.items.weight.detach())
+    assert 0.2 < (dropped == 0).float().mean() < 0.8
+    with torch.no_grad():
+        model.items.weight.copy_(dropped)
+        model.item_dropout.eval()
+        expected = model.catalogue_loss(model.hidden(batch.inputs())[0], batch.items[0, 1:])
+    torch.testing.assert_close(found, expected)
+
+
+def test_every_position_may_have_negatives_of_its_own() -> None:
+    batch = Histories.of_lists([[3, 1, 4, 7]]).padded(6)
+    model = build(negatives=5, blocks=1, shared_negatives=False)
+    torch.manual_seed(7)
+    found, _ = model.training_loss(batch)
+    torch.manual_seed(7)
+    negatives, terms = torch.randint(20, (15,)).view(3, 5), []
+    for state, target, own in zip(hidden_slowly(model, [3, 1, 4]), [1, 4, 7], negatives, strict=True):
+        others = own[own != target]
+        logits = model.items.weight[torch.cat([torch.tensor([target]), others])] @ state
+        terms.append(torch.logsumexp(logits, 0) - logits[0])
+    torch.testing.assert_close(found, torch.stack(terms).mean(), rtol=1e-4, atol=1e-5)
