@@ -158,7 +158,5 @@ class HSTU(SequenceModel):
         config, items, n_items = self.config, self.item_matrix(), self.facts.n_items
         if config.loss == "softmax":
             return full_softmax(hidden, items, targets)
-        count = config.negatives * (1 if config.shared_negatives else len(targets))
-        negatives = uniform_negatives(count, n_items, self.device)
-        return sampled_softmax(hidden, items, targets,
-                               negatives if config.shared_negatives else negatives.view(-1, config.negatives))
+        size = (config.negatives,) if config.shared_negatives else (len(targets), config.negatives)
+        return sampled_softmax(hidden, items, targets, uniform_negatives(size, n_items, self.device))

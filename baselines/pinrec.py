@@ -143,7 +143,7 @@ class PinRec(SequenceModel):
         hidden, targets = self.hidden(inputs)[real], batch.items[:, 1:][real]  # [T, D], [T]
         half = self.config.negatives // 2
         in_batch = targets[torch.randint(len(targets), (half,), device=self.device)]
-        negatives = torch.cat([uniform_negatives(half, self.facts.n_items, self.device), in_batch])
+        negatives = torch.cat([uniform_negatives((half,), self.facts.n_items, self.device), in_batch])
         loss = sampled_softmax(hidden * self.log_scale.exp(), self.item_matrix(), targets, negatives,
                                self.log_expected)
         return loss, {"scale": self.log_scale.exp().item()}

@@ -194,7 +194,7 @@ class ClimberPilot(SequenceModel):
     def negatives(self, targets: Tensor) -> Tensor:
         """S negative ids, int64 [S]."""
         if self.config.sampler == "uniform":
-            return uniform_negatives(self.config.negatives, self.facts.n_items, self.device)
+            return uniform_negatives((self.config.negatives,), self.facts.n_items, self.device)
         return targets[torch.randint(len(targets), (self.config.negatives,), device=self.device)]
 
     def catalogue_loss(self, hidden: Tensor, targets: Tensor, items: Tensor, negatives: Tensor) -> Tensor:

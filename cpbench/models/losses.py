@@ -67,9 +67,9 @@ def full_softmax(hidden: Tensor, items: Tensor, targets: Tensor) -> Tensor:
     return loss
 
 
-def uniform_negatives(count: int, n_items: int, device: torch.device) -> Tensor:
-    """S item ids drawn uniformly with replacement, int64 [S]: S shared by a batch, or T x S, S for each target."""
-    return torch.randint(n_items, (count,), device=device)
+def uniform_negatives(size: tuple[int, ...], n_items: int, device: torch.device) -> Tensor:
+    """Item ids drawn uniformly with replacement, int64 [size]: (S,) shared by a batch, or (T, S), S for each target."""
+    return torch.randint(n_items, size, device=device)
 
 
 class _SampledSoftmax(_Mean):

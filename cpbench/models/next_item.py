@@ -56,15 +56,9 @@ class NextItemModel(SequenceModel):
         if config.loss == "softmax":
             return full_softmax(hidden, items, targets)
         if config.loss == "sampled-softmax":
-            if config.shared_negatives:
-                shared = uniform_negatives(config.negatives, n_items, self.device)
-                return sampled_softmax(hidden, items, targets, shared)
-            return sampled_softmax(hidden, items, targets, self._own_negatives(targets, config.negatives))
+            size = (config.negatives,) if config.shared_negatives else (len(targets), config.negatives)
+            return sampled_softmax(hidden, items, targets, uniform_negatives(size, n_items, self.device))
         count = config.negatives if config.loss == "gbce" else 1
-        negatives = self._own_negatives(targets, count)
+        negatives = uniform_negatives((len(targets), count), n_items, self.device)
         calibration = gbce_calibration(count, n_items, config.gbce_t) if config.loss == "gbce" else 1.0
         return binary_cross_entropy(hidden, items, targets, negatives, calibration)
-
-    def _own_negatives(self, targets: Tensor, count: int) -> Tensor:
-        """`count` uniform draws for each target, int64 [T, count]."""
-        return uniform_negatives(len(targets) * count, self.facts.n_items, self.device).view(-1, count)

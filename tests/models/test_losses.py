@@ -168,5 +168,5 @@ def test_calibration_of_gbce() -> None:
 
 
 def test_uniform_negatives_cover_the_catalogue() -> None:
-    drawn = uniform_negatives(5000, 7, torch.device("cpu"))
+    drawn = uniform_negatives((5000,), 7, torch.device("cpu"))
     assert sorted(set(drawn.tolist())) == list(range(7))
