@@ -4,6 +4,7 @@ T is the number of (position, target) pairs of a batch, N items, S shared negati
 """
 
 import math
+import warnings
 from collections.abc import Callable
 
 import torch
@@ -109,25 +110,38 @@ their summed loss, and its slope by logit."""
 
 
 class _OwnNegatives(_Mean):
-    """Mean of a criterion of each target and negatives of its own: their vectors are gathered chunk by chunk, T x S x D
-    never held."""
+    """Mean of a criterion of each target and negatives of its own, T x S x D never held.
+
+    The slope by logit is a sparse matrix [T, N] with 1 + S entries a row: one gradient is its product with the items'
+    vectors, the other its transpose's with the queries.
+    """
 
     @staticmethod
     def forward(ctx, hidden: Tensor, items: Tensor, targets: Tensor, negatives: Tensor, criterion: Criterion) -> Tensor:  # type: ignore[no-untyped-def]
-        rows = _rows_at_once(negatives.shape[1] * items.shape[1], hidden.device, 16)
-        grad_hidden, grad_items = torch.empty_like(hidden), torch.zeros_like(items, dtype=torch.float32)
-        total = torch.zeros((), dtype=torch.float32, device=hidden.device)
-        for first in range(0, len(hidden), rows):
-            chunk = hidden[first:first + rows]
-            drawn = torch.cat([targets[first:first + rows, None], negatives[first:first + rows]], 1)
-            vectors = items[drawn]
-            loss, slope = criterion((vectors @ chunk[:, :, None])[..., 0].float(), drawn)
-            total += loss
-            grad_hidden[first:first + rows] = (slope[:, None].to(vectors.dtype) @ vectors)[:, 0]
-            grad_items.index_add_(0, drawn.flatten(), (slope[:, :, None] * chunk[:, None]).flatten(0, 1))
-        ctx.save_for_backward(grad_hidden, grad_items.to(items.dtype))
+        drawn = torch.cat([targets[:, None], negatives], 1)
+        total, slope = criterion(_pair_logits(hidden, items, drawn), drawn)
+        slope = slope.to(hidden.dtype)
+        grad_hidden = F.embedding_bag(drawn, items, mode="sum", per_sample_weights=slope)
+        item, order = drawn.flatten().int().sort()
+        first = torch.searchsorted(item, torch.arange(len(items), dtype=torch.int32, device=item.device))
+        grad_items = F.embedding_bag(order // drawn.shape[1], hidden, first, mode="sum",
+                                     per_sample_weights=slope.flatten()[order])
+        ctx.save_for_backward(grad_hidden, grad_items)
         ctx.count = len(hidden)
         return total / max(len(hidden), 1)
+
+
+def _pair_logits(hidden: Tensor, items: Tensor, drawn: Tensor) -> Tensor:
+    """``hidden[t] . items[drawn[t, s]]`` of hidden [T, D], items [N, D] and drawn int64 [T, S]: float32 [T, S]."""
+    if hidden.device.type == "cpu" and drawn.shape[1] <= len(items):  # torch cuts a matrix's entries to its T x N cells
+        starts = torch.arange(0, drawn.numel() + 1, drawn.shape[1])
+        with warnings.catch_warnings(action="ignore"):  # sparse matrices by row are "in beta state"
+            pairs = torch.sparse_csr_tensor(starts, drawn.flatten(), torch.zeros(drawn.numel()),
+                                            (len(hidden), len(items)), check_invariants=False)
+        return torch.sparse.sampled_addmm(pairs, hidden.float(), items.float().T, beta=0).values().view_as(drawn)
+    rows = _rows_at_once(drawn.shape[1] * items.shape[1], hidden.device, 16)
+    return torch.cat([(items[ids] @ chunk[:, :, None])[..., 0].float()
+                      for ids, chunk in zip(drawn.split(rows), hidden.split(rows), strict=True)])
 
 
 def _cross_entropy(logits: Tensor, drawn: Tensor) -> tuple[Tensor, Tensor]:
@@ -145,7 +159,7 @@ def sampled_softmax(hidden: Tensor, items: Tensor, targets: Tensor, negatives: T
     """Mean cross-entropy of each target against sampled negatives (Climber-Pilot, L^(k); logQ: Bengio & Senecal 2008).
 
     hidden [T, D], items [N, D], targets int64 [T]. Negatives int64 [S] are shared by all targets; int64 [T, S] belong
-    to one target each, are uniform draws (no logQ) and cost 10 times as much (docs/hstu.md). log_expected [N] is the
+    to one target each, are uniform draws (no logQ) and cost more (docs/hstu.md). log_expected [N] is the
     log of each item's expected count among the negatives, subtracted from their logits but not from the target's, which
     is no draw. None subtracts nothing: for uniform draws the usual softmax over what was drawn, but not what the
     constant log(S / N) would give, with which every negative stands for N / S items beside the one target.
