@@ -163,9 +163,9 @@ class Dataset:
         """Read a prepared dataset. Raises UsageError when the folder is incomplete or damaged."""
         try:
             manifest = read_manifest(folder)
-            interactions = pl.read_parquet(folder / "interactions.parquet")
-            user_ids = pl.read_parquet(folder / "users.parquet")["id"]
-            item_table = pl.read_parquet(folder / "items.parquet")
+            interactions = pl.read_parquet(folder / "interactions.parquet", glob=False)
+            user_ids = pl.read_parquet(folder / "users.parquet", glob=False)["id"]
+            item_table = pl.read_parquet(folder / "items.parquet", glob=False)
         except (OSError, pl.exceptions.PolarsError) as error:
             raise UsageError(f"prepared data in {folder} cannot be read ({error}); {remedy(folder.name)}") from error
         users = interactions["user"].to_numpy()

@@ -93,7 +93,7 @@ def _read(path: Path, needed: dict[str, str]) -> tuple[pl.DataFrame, Place]:
     try:
         with fetch.reading(path):
             frame = pl.read_csv(path, separator=TAB, has_header=False, skip_rows=1, infer_schema=False,
-                                new_columns=list(header), encoding="utf8")
+                                new_columns=list(header), encoding="utf8", glob=False)
     except pl.exceptions.NoDataError:
         raise UsageError(f"{path} holds no rows") from None
     except pl.exceptions.PolarsError:

@@ -73,10 +73,11 @@ def read_table(path: Path, wanted: Sequence[str] | None = None) -> tuple[pl.Data
     places = [present.index(column) for column in used]
     with _readable(path):
         if kind == ".parquet":
-            frame = pl.read_parquet(path, columns=places)
+            frame = pl.read_parquet(path, columns=places, glob=False)
         else:
             try:  # every column of the header as text: a type is never guessed from the first rows
-                frame = pl.read_csv(path, columns=places, infer_schema=False, encoding="utf8", separator=TEXTS[kind])
+                frame = pl.read_csv(path, columns=places, infer_schema=False, encoding="utf8", separator=TEXTS[kind],
+                                    glob=False)
             except pl.exceptions.PolarsError:
                 frame = read_slowly(path, present, used, TEXTS[kind])
     frame.columns = used

@@ -12,12 +12,15 @@ ACTIVITY, POPULARITY = ("low", "middle", "high"), ("rare", "common", "popular")
 """Thirds of the events, by the user's and by the target's interactions in training."""
 
 
-def hit_rate(ranks: np.ndarray, k: int) -> np.ndarray:
-    """1 where the target is within the first k, per event [E] (equal to recall: one target per event)."""
+def hit_rate(ranks: np.ndarray, k: int | np.ndarray) -> np.ndarray:
+    """1 where the target is within the first k, per event [E] (equal to recall: one target per event).
+
+    Of several cut-offs k [K, 1]: [K, E]; so `ndcg`.
+    """
     return (ranks <= k).astype(np.float64)
 
 
-def ndcg(ranks: np.ndarray, k: int) -> np.ndarray:
+def ndcg(ranks: np.ndarray, k: int | np.ndarray) -> np.ndarray:
     """``1 / log2(rank + 1)`` within the first k, else 0, per event [E] (the ideal DCG of one target is 1)."""
     return np.where(ranks <= k, 1.0 / np.log2(ranks + 1.0), 0.0)
 
@@ -32,11 +35,12 @@ def accuracy(ranks: np.ndarray, beam: int | None = None) -> dict[str, float]:
 
     `beam`: ranks beyond it are unknown, so that larger cut-offs and MRR are left out.
     """
+    cutoffs = [k for k in CUTOFFS if beam is None or k <= beam]
+    several = np.array(cutoffs)[:, None]
+    hit_rates, gains = hit_rate(ranks, several).mean(axis=1), ndcg(ranks, several).mean(axis=1)
     result: dict[str, float] = {}
-    for k in CUTOFFS:
-        if beam is None or k <= beam:
-            result[f"HR@{k}"] = float(hit_rate(ranks, k).mean())
-            result[f"NDCG@{k}"] = float(ndcg(ranks, k).mean())
+    for k, share, gain in zip(cutoffs, hit_rates, gains, strict=True):
+        result |= {f"HR@{k}": float(share), f"NDCG@{k}": float(gain)}
     if beam is None:
         result["MRR"] = float(reciprocal_rank(ranks).mean())
     return result

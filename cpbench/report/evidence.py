@@ -13,7 +13,7 @@ from cpbench.report.record import RunRecord
 
 RANKS = "ranks.parquet"
 AT_ONCE = 200
-"""Files that are read together: polars warns of a deadlock from 512 on."""
+"""Files that are read together, as one table; where one of them cannot be, these are read one by one."""
 
 WIDER = ("Int128", "UInt128")
 """Kinds of numbers that numpy does not know."""
@@ -39,7 +39,7 @@ def read_ranks(folder: Path, columns: Sequence[str] | None = None) -> pl.DataFra
     """ranks.parquet of the run in `folder`. Raises CpbenchError when it is missing, cannot be read, or is no table of
     ranks: whole numbers for user and target, numbers for ranks, at least one row."""
     try:
-        table = pl.read_parquet(folder / RANKS, columns=list(columns) if columns else None)
+        table = pl.read_parquet(folder / RANKS, columns=list(columns) if columns else None, glob=False)
     except (OSError, pl.exceptions.PolarsError) as error:
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise CpbenchError(f"{folder / RANKS} cannot be read ({reason})") from error
@@ -106,16 +106,28 @@ def _events_of_most(tables: Sequence[pl.DataFrame]) -> pl.DataFrame:
 
 
 def _read_all(folders: Sequence[Path]) -> list[pl.DataFrame | CpbenchError]:
-    """Many at once, which is several times as fast; one by one where that fails, to say which."""
+    """Many at once, which is several times as fast; one by one where that fails, to say which and why."""
     columns = ("user", "target", "rank")
+    found: list[pl.DataFrame | CpbenchError] = []
+    for first in range(0, len(folders), AT_ONCE):
+        some = folders[first:first + AT_ONCE]
+        found += _read_as_one(some, columns) or [_readable(folder, columns) for folder in some]
+    return found
+
+
+def _read_as_one(folders: Sequence[Path], columns: Sequence[str]) -> list[pl.DataFrame]:
+    """Nothing where one of them has no ranks or malformed ones, or their types differ."""
     try:
-        tables = [table for first in range(0, len(folders), AT_ONCE) for table in pl.collect_all(
-            [pl.scan_parquet(folder / RANKS).select(columns) for folder in folders[first:first + AT_ONCE]])]
-        if not any(map(_malformed, tables)):
-            return list(tables)
+        files = pl.scan_parquet([folder / RANKS for folder in folders], include_file_paths="file", glob=False)
+        table = files.select(*columns, "file").collect()
     except (OSError, pl.exceptions.PolarsError):
-        pass
-    return [_readable(folder, columns) for folder in folders]
+        return []
+    sizes = table["file"].rle().struct.field("len").to_list()
+    table = table.drop("file")
+    if len(sizes) != len(folders) or _malformed(table):
+        return []
+    ends = np.cumsum(sizes).tolist()
+    return [table[end - size:end] for size, end in zip(sizes, ends, strict=True)]
 
 
 def _readable(folder: Path, columns: Sequence[str]) -> pl.DataFrame | CpbenchError:

@@ -10,7 +10,7 @@ import numpy as np
 from cpbench.errors import CpbenchError, unknown
 from cpbench.evaluation.metrics import accuracy, hit_rate, ndcg
 from cpbench.report.evidence import Run, aligned
-from cpbench.report.statistics import Comparison, Sample, compare, holm, intervals, p_values, per_user
+from cpbench.report.statistics import Comparison, Sample, comparisons, holm, intervals, p_values, per_user
 from cpbench.report.tables import ComparisonTable, Row, without
 from cpbench.report.verify import contradictions
 
@@ -119,15 +119,13 @@ def _with_statistics(table: ComparisonTable, users: np.ndarray, measured: Sequen
         base = next((place for place in samples if reference and rows[place].label == reference.label), None)
         if base is not None:
             others = [place for place in samples if place != base]
+            against_base = [(samples[place], samples[base]) for place in others]
             # the best row was chosen by these very events: any two rows could have been the ones compared
-            family = combinations(samples, 2) if wanted is None else ((place, base) for place in others)
-            pairs = list(map(frozenset, family))
-            found = _corrected([(samples[one], samples[other]) for one, other in pairs])
-            corrected = dict(zip(pairs, found, strict=True))
-            for place in others:
-                difference = replace(compare(samples[place], samples[base]),
-                                     p_value=corrected[frozenset((place, base))])
-                rows[place] = replace(rows[place], differences={**rows[place].differences, name: difference})
+            rest = combinations([samples[place] for place in others], 2) if wanted is None else ()
+            corrected = _corrected([*against_base, *rest])[:len(others)]
+            for place, found, p_value in zip(others, comparisons(against_base), corrected, strict=True):
+                rows[place] = replace(rows[place], differences={**rows[place].differences,
+                                                                name: replace(found, p_value=p_value)})
     return replace(table, rows=rows, reference=reference.label if reference else None,
                    reference_is_named=wanted is not None)
 

@@ -11,11 +11,13 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
-from scipy import stats
+from scipy.special import stdtr, stdtrit  # Student's t; `scipy.stats` would take a second more to import
 
 CONFIDENCE = 0.95
 RESAMPLES = 1000
 CHUNK = 50  # resamples held at once: 50 x 36,000 users x 8 bytes
+ROUNDING = 1e-12
+"""The share of two models' variances below which that of their difference is nothing but their rounding."""
 
 
 @dataclass(frozen=True)
@@ -39,9 +41,11 @@ class Sample:
         """Of the mean over seeds, what differs from seed to seed for all users alike, and the mean square holding it.
 
         The variance of the seeds' means, less what users that change their mind from seed to seed contribute to it
-        (the residual of the two-way layout), which the differences over users hold already. There are several seeds.
+        (the residual of the two-way layout), which the differences over users hold already. Of a single run: 0, 0.
         """
         n_seeds, n_users = self.values.shape
+        if n_seeds == 1:
+            return 0.0, 0.0
         by_seed = self.values.mean(axis=1)
         square = float(by_seed.var(ddof=1))
         if n_users < 2:
@@ -101,60 +105,89 @@ def intervals(samples: Sequence[Sample], seed: int = 0) -> list[tuple[float, flo
         drawn = np.stack([np.bincount(generator.integers(n_users, size=n_users), minlength=n_users)
                           for _ in range(min(CHUNK, RESAMPLES - first))]).astype(np.float64)
         means[first:first + len(drawn)] = drawn @ stacked / n_users
-    found, start = [], 0
-    for sample in samples:
+    own_means, start = np.empty((RESAMPLES, len(samples))), 0
+    for place, sample in enumerate(samples):
         n_seeds = len(sample.values)
         own = means[:, start:start + n_seeds]
         start += n_seeds
         if n_seeds > 1:
             seeds = generator.integers(n_seeds, size=(RESAMPLES, n_seeds - 1))
             own = np.take_along_axis(own, seeds, axis=1)
-        low, high = np.quantile(own.mean(axis=1), [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
-        found.append((float(low), float(high)))
-    return found
+        own_means[:, place] = own.mean(axis=1)
+    low, high = np.quantile(own_means, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2], axis=0).tolist()
+    return list(zip(low, high, strict=True))
 
 
 def compare(one: Sample, other: Sample) -> Comparison:
     """`one` less `other`, paired by user; their seeds have nothing in common and are not paired."""
-    mean, spread, error, freedom = _difference(one, other)
-    covers_seeds = one.knows_its_seeds and other.knows_its_seeds
-    reach = error * stats.t.ppf((1 + CONFIDENCE) / 2, freedom)
-    return Comparison(
+    return comparisons([(one, other)])[0]
+
+
+def comparisons(pairs: Sequence[tuple[Sample, Sample]]) -> list[Comparison]:
+    """`compare` of many pairs, all over the same U users."""
+    if not pairs:
+        return []
+    found = _differences(pairs)
+    reach, bound = (found.error * stdtrit(found.freedom, level) for level in ((1 + CONFIDENCE) / 2, CONFIDENCE))
+    columns = (found.mean, found.spread, reach, bound, found.p_value())
+    return [Comparison(
         mean=mean,
-        interval=(float(mean - reach), float(mean + reach)),
-        p_value=p_values([(one, other)])[0],
+        interval=(mean - reach, mean + reach),
+        p_value=p_value,
         effect=mean / spread if spread else 0.0 if mean == 0 else None,
-        bound=float(abs(mean) + error * stats.t.ppf(CONFIDENCE, freedom)),
-        covers_seeds=covers_seeds,
-    )
+        bound=abs(mean) + bound,
+        covers_seeds=one.knows_its_seeds and other.knows_its_seeds,
+    ) for (one, other), mean, spread, reach, bound, p_value
+        in zip(pairs, *(column.tolist() for column in columns), strict=True)]
 
 
 def p_values(pairs: Sequence[tuple[Sample, Sample]]) -> list[float]:
-    """Those of `compare`, uncorrected, of many pairs at once.
-
-    Where every user has the same difference there is nothing to estimate a spread from: the sign test's.
-    """
-    found = np.array([_difference(*pair) for pair in pairs]).reshape(-1, 4)
-    mean, error, freedom = found[:, 0], found[:, 2], found[:, 3]
-    ratio = np.divide(np.abs(mean), error, out=np.zeros_like(mean), where=error > 0)
-    users = np.array([one.values.shape[1] for one, _ in pairs])
-    signs = np.where(mean == 0, 1.0, 2.0 ** (1 - users))
-    return np.where(error > 0, 2 * stats.t.sf(ratio, freedom), signs).tolist()
+    """Those of `compare`, uncorrected, of many pairs, all over the same U users."""
+    return _differences(pairs).p_value().tolist() if pairs else []
 
 
-def _difference(one: Sample, other: Sample) -> tuple[float, float, float, float]:
-    """The mean over users of `one` less `other`, its standard deviation over users, its standard error, and degrees
-    of freedom."""
-    change = one.by_user - other.by_user
-    n_users = len(change)
-    spread = float(change.std(ddof=1)) if n_users > 1 else 0.0
-    users = spread**2 / n_users
-    parts = [(users, users, n_users - 1)]
-    parts += [(*sample.seed_variance, len(sample.values) - 1) for sample in (one, other) if len(sample.values) > 1]
-    variance = sum(part for part, _, _ in parts)
+@dataclass(frozen=True)
+class _Differences:
+    """Of P pairs, each float64 [P]: the mean over users of one less the other, its standard deviation over users, its
+    standard error, and degrees of freedom."""
+
+    mean: np.ndarray
+    spread: np.ndarray
+    error: np.ndarray
+    freedom: np.ndarray
+    n_users: int
+
+    def p_value(self) -> np.ndarray:
+        """Where every user has the same difference there is nothing to estimate a spread from: the sign test's."""
+        ratio = np.divide(np.abs(self.mean), self.error, out=np.zeros_like(self.mean), where=self.error > 0)
+        signs = np.where(self.mean == 0, 1.0, 2.0 ** (1 - self.n_users))
+        return np.where(self.error > 0, 2 * stdtr(self.freedom, -ratio), signs)
+
+
+def _differences(pairs: Sequence[tuple[Sample, Sample]]) -> _Differences:
+    """There is at least one pair."""
+    n_users = pairs[0][0].values.shape[1]
+    samples = {id(sample): sample for pair in pairs for sample in pair}
+    places = {name: place for place, name in enumerate(samples)}
+    index = np.array([(places[id(one)], places[id(other)]) for one, other in pairs])  # [P, 2]
+    one, other = index.T
+    by_user = np.stack([sample.by_user for sample in samples.values()])
+    means = by_user.mean(axis=1)
+    # one product of matrices for all pairs: the variance of a difference is that of both, less twice the covariance
+    covariance = np.cov(by_user) if n_users > 1 else np.zeros((len(samples), len(samples)))
+    covariance = covariance.reshape(len(samples), len(samples))
+    both = covariance.diagonal()[index].sum(axis=1)
+    square = both - 2 * covariance[one, other]
+    square[square < ROUNDING * both] = 0.0
+    users = square / n_users
+    by_seed = np.array([(*sample.seed_variance, max(1, len(sample.values) - 1)) for sample in samples.values()])[index]
+    part, squares = (np.column_stack([users, by_seed[..., which]]) for which in (0, 1))  # [P, 3]: users, seeds, seeds
+    degrees = np.column_stack([np.full(len(pairs), max(1, n_users - 1)), by_seed[..., 2]])
+    variance = part.sum(axis=1)
     # Satterthwaite: how sure a part is depends on the mean square that it was taken from, not on what is left of that
-    freedom = variance**2 / sum(square**2 / degrees for part, square, degrees in parts if part) if variance else 1.0
-    return float(change.mean()), spread, float(np.sqrt(variance)), freedom
+    doubt = np.where(part > 0, squares**2 / degrees, 0.0).sum(axis=1)
+    freedom = np.divide(variance**2, doubt, out=np.ones(len(pairs)), where=doubt > 0)
+    return _Differences(means[one] - means[other], np.sqrt(square), np.sqrt(variance), freedom, n_users)
 
 
 def p_text(p_value: float) -> str:

@@ -29,19 +29,21 @@ SESSION: tuple[tuple[str, ...], ...] = (
 
 
 def test_every_command_answers_in_a_process_of_its_own(tmp_path: Path) -> None:
+    folder = tmp_path / "a [folder] of 100 %?"  # what means something to a shell means nothing here
+    folder.mkdir()
     rows = [f"u{user},i{(user + 2 * step) % 25},{1000 * step + user}"
             for user in range(40) for step in range(10)]
-    (tmp_path / "events.csv").write_text("\n".join(["user,item,time", *rows]))
-    (tmp_path / "items.csv").write_text("\n".join(["id,genre", *(f"i{item},g{item % 3}" for item in range(25))]))
+    (folder / "events.csv").write_text("\n".join(["user,item,time", *rows]))
+    (folder / "items.csv").write_text("\n".join(["id,genre", *(f"i{item},g{item % 3}" for item in range(25))]))
     lists = [f"u{user},i{item},{item}" for user in range(40) for item in range(1, 11)]
-    (tmp_path / "lists.csv").write_text("\n".join(["user,item,rank", *lists]))
+    (folder / "lists.csv").write_text("\n".join(["user,item,rank", *lists]))
     for command in SESSION:
-        done = own_process(tmp_path, *command, "--json")
+        done = own_process(folder, *command, "--json")
         assert done.returncode == 0, (command, done.stderr)
         assert isinstance(json.loads(done.stdout), dict), command
-    runs = sorted(str(path.parent) for path in (tmp_path / "results" / "mine").rglob("record.json")
+    runs = sorted(str(path.parent) for path in (folder / "results" / "mine").rglob("record.json")
                   if "popularity" in path.parts or "ours" in path.parts)
-    compared = own_process(tmp_path, "diff", *runs)
+    compared = own_process(folder, "diff", *runs)
     assert compared.returncode == 0 and "HR@10" in compared.stdout, compared.stderr
-    assert "did you mean 'sasrec'" in refused(own_process(tmp_path, "run", "--model", "sasrc"), 2)
-    assert "no run record" in refused(own_process(tmp_path, "report", "--results", "nowhere"), 2)
+    assert "did you mean 'sasrec'" in refused(own_process(folder, "run", "--model", "sasrc"), 2)
+    assert "no run record" in refused(own_process(folder, "report", "--results", "nowhere"), 2)

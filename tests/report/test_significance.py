@@ -10,7 +10,7 @@ from cpbench.errors import CpbenchError, UsageError
 from cpbench.evaluation.metrics import accuracy
 from cpbench.report.caption import caption
 from cpbench.report.collect import collect
-from cpbench.report.evidence import Run
+from cpbench.report.evidence import Run, _read_all, _read_as_one
 from cpbench.report.grid import grid
 from cpbench.report.latex import latex
 from cpbench.report.markdown import markdown
@@ -247,6 +247,25 @@ def test_a_run_that_its_own_ranks_contradict_is_left_out_and_named(runs, tmp_pat
     assert [each.dataset for each in found] == ["tiny"]
     with pytest.raises(CpbenchError, match=r"no run is left to report: left out: .*pinrec"):
         with_statistics(comparison_tables([other])[0])
+
+
+def test_runs_are_read_together_as_they_are_one_by_one(tmp_path):
+    table = pl.DataFrame({"user": [3, 1, 2], "target": [5, 4, 6], "rank": [1.0, 2.5, float("inf")]})
+    kinds = {"a": table, "b": table.reverse(), "[c]*": table.head(2), "d": table.with_columns(pl.col("rank").shift()),
+             "whole": table.head(1).with_columns(rank=pl.lit(4)), "short": table.cast({"user": pl.Int16}),
+             "empty": table.head(0), "lacking": table.drop("rank"), "absent": None}
+    for name, each in kinds.items():
+        (tmp_path / name).mkdir()
+        if each is not None:
+            each.write_parquet(tmp_path / name / "ranks.parquet")
+    alike = [tmp_path / name for name in ("a", "b", "[c]*", "d")]
+    assert all(map(pl.DataFrame.equals, _read_as_one(alike, ("user", "target", "rank")), list(kinds.values())[:4]))
+    for name in list(kinds)[4:]:
+        folders = [*alike, tmp_path / name]
+        assert not _read_as_one(folders, ("user", "target", "rank"))
+        *found, last = _read_all(folders)
+        assert all(map(pl.DataFrame.equals, found, list(kinds.values())[:4]))
+        assert last.equals(kinds[name]) if name in ("whole", "short") else isinstance(last, CpbenchError)
 
 
 def test_a_thousand_runs_of_one_table_are_read_without_a_warning(tmp_path):

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from scipy import stats
 from scipy.stats import binomtest
 
-from cpbench.report.statistics import Sample, compare, holm, intervals, p_values, per_user
+from cpbench.report.statistics import Sample, compare, comparisons, holm, intervals, p_values, per_user
 
 
 def draw(seed: int, mean: float, n_seeds: int, n_users: int, between_seeds: float, taste: np.ndarray) -> np.ndarray:
@@ -120,12 +120,31 @@ def test_the_best_of_ten_equal_models_is_rarely_told_from_another():
     assert pairs / 200 < 0.09 < alone / 200
 
 
-def test_many_pairs_at_once_have_the_p_values_of_each():
+def by_hand(one: Sample, other: Sample) -> tuple[float, float]:
+    """The mean difference and its p-value, from the differences themselves, user by user."""
+    change = one.values.mean(axis=0) - other.values.mean(axis=0)
+    parts = [(change.var(ddof=1) / len(change),) * 2 + (len(change) - 1,)]
+    parts += [(*each.seed_variance, len(each.values) - 1) for each in (one, other) if len(each.values) > 1]
+    variance = sum(part for part, _, _ in parts)
+    if not variance:
+        return change.mean(), 1.0 if change.mean() == 0 else 2.0 ** (1 - len(change))
+    freedom = variance**2 / sum(square**2 / degrees for part, square, degrees in parts if part)
+    return change.mean(), 2 * stats.t.sf(abs(change.mean()) / variance**0.5, freedom)
+
+
+def test_many_pairs_at_once_are_those_by_hand():
     generator = np.random.default_rng(6)
     samples = [Sample(generator.normal(size=(n_seeds, 40))) for n_seeds in (1, 2, 3)] + [Sample(np.ones((1, 40)))] * 2
+    hits = (generator.random((3, 40)) < 0.1).astype(float)
+    almost = hits.copy()
+    almost[0, 0] = 1 - almost[0, 0]
+    samples += [Sample(hits), Sample(almost), Sample(hits.copy()), Sample(hits[:1]), Sample(np.zeros((2, 40)))]
     pairs = list(combinations(samples, 2))
-    assert p_values(pairs) == pytest.approx([compare(*pair).p_value for pair in pairs])
-    assert p_values([]) == []
+    means, expected = zip(*(by_hand(*pair) for pair in pairs), strict=True)
+    assert p_values(pairs) == pytest.approx(expected)
+    assert p_values(pairs) == [each.p_value for each in comparisons(pairs)]
+    assert [each.mean for each in comparisons(pairs)] == pytest.approx(means)
+    assert p_values([]) == comparisons([]) == []
 
 
 def test_degrees_of_freedom_are_those_of_the_mean_squares():

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
-from scipy import stats
 
 from cpbench.report.figures.labels import heading, shortened
 from cpbench.report.figures.style import COLUMN, GREY, SMALL, Drawn, blank, save, styled
@@ -78,6 +77,8 @@ def ranking(tables: Sequence[ComparisonTable]) -> Ranking | str:
     if len(models) < LEAST:
         return (f"No critical difference diagram: it needs at least {LEAST} models that are in all {len(values)} "
                 f"tables, and there {'is' if len(models) == 1 else 'are'} {len(models)}.")
+    from scipy import stats  # more than a second, which tables alone need not wait
+
     measured = np.array([[own[model] for model in models] for _, own in values])  # [N tables, k models]
     ranks = stats.rankdata(-measured, axis=1).mean(axis=0)
     with np.errstate(invalid="ignore"):  # 0 / 0 where all are equal everywhere
@@ -105,6 +106,8 @@ def critical_difference(k: int, n: int) -> float:
     >>> round(critical_difference(4, 14), 2)
     1.25
     """
+    from scipy import stats
+
     return float(stats.studentized_range.isf(LEVEL, k, np.inf) / math.sqrt(2) * math.sqrt(k * (k + 1) / (6 * n)))
 
 
