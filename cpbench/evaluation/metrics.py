@@ -12,17 +12,19 @@ ACTIVITY, POPULARITY = ("low", "middle", "high"), ("rare", "common", "popular")
 """Thirds of the events, by the user's and by the target's interactions in training."""
 
 
-def hit_rate(ranks: np.ndarray, k: int | np.ndarray) -> np.ndarray:
-    """1 where the target is within the first k, per event [E] (equal to recall: one target per event).
-
-    Of several cut-offs k [K, 1]: [K, E]; so `ndcg`.
-    """
+def hit_rate(ranks: np.ndarray, k: int) -> np.ndarray:
+    """1 where the target is within the first k, per event [E] (equal to recall: one target per event)."""
     return (ranks <= k).astype(np.float64)
 
 
-def ndcg(ranks: np.ndarray, k: int | np.ndarray) -> np.ndarray:
-    """``1 / log2(rank + 1)`` within the first k, else 0, per event [E] (the ideal DCG of one target is 1)."""
-    return np.where(ranks <= k, 1.0 / np.log2(ranks + 1.0), 0.0)
+def gain(ranks: np.ndarray) -> np.ndarray:
+    """``1 / log2(rank + 1)``, 0 for a miss, per event [E]."""
+    return 1.0 / np.log2(ranks + 1.0)
+
+
+def ndcg(ranks: np.ndarray, k: int) -> np.ndarray:
+    """The `gain` within the first k, else 0, per event [E] (the ideal DCG of one target is 1)."""
+    return np.where(ranks <= k, gain(ranks), 0.0)
 
 
 def reciprocal_rank(ranks: np.ndarray) -> np.ndarray:
@@ -35,15 +37,20 @@ def accuracy(ranks: np.ndarray, beam: int | None = None) -> dict[str, float]:
 
     `beam`: ranks beyond it are unknown, so that larger cut-offs and MRR are left out.
     """
-    cutoffs = [k for k in CUTOFFS if beam is None or k <= beam]
-    several = np.array(cutoffs)[:, None]
-    hit_rates, gains = hit_rate(ranks, several).mean(axis=1), ndcg(ranks, several).mean(axis=1)
-    result: dict[str, float] = {}
-    for k, share, gain in zip(cutoffs, hit_rates, gains, strict=True):
-        result |= {f"HR@{k}": float(share), f"NDCG@{k}": float(gain)}
+    return accuracies(ranks[None], beam)[0]
+
+
+def accuracies(ranks: np.ndarray, beam: int | None = None) -> list[dict[str, float]]:
+    """`accuracy` of R runs over the same events at once; ranks [R, E]."""
+    found: dict[str, np.ndarray] = {}
+    gains = gain(ranks)
+    for k in (k for k in CUTOFFS if beam is None or k <= beam):
+        within = ranks <= k
+        found[f"HR@{k}"] = within.mean(axis=-1)
+        found[f"NDCG@{k}"] = np.where(within, gains, 0.0).mean(axis=-1)  # `ndcg`, with the logarithms taken once
     if beam is None:
-        result["MRR"] = float(reciprocal_rank(ranks).mean())
-    return result
+        found["MRR"] = reciprocal_rank(ranks).mean(axis=-1)
+    return [dict(zip(found, values, strict=True)) for values in np.stack(list(found.values()), axis=1).tolist()]
 
 
 def horizon(ranks: np.ndarray, beam: int | None = None) -> dict[str, float]:

@@ -5,7 +5,7 @@ and the model. All of a run's files appear at once or not at all.
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -77,7 +77,7 @@ class Machine(Frozen):
 class RunRecord(Frozen):
     """One model, trained once on one dataset under one protocol with one seed."""
 
-    schema_version: int = SCHEMA_VERSION
+    schema_version: int = Field(SCHEMA_VERSION, ge=SCHEMA_VERSION, le=SCHEMA_VERSION)
     model: str
     dataset: str
     protocol: Protocol
@@ -177,25 +177,28 @@ def load_record(folder: Path) -> RunRecord:
     path = folder / FILE_NAME
     try:
         text = path.read_text(encoding="utf-8")
-        document = json.loads(text)
-        if ("\\" in text or not text.isascii()) and _steers(document):
+        if ("\\" in text or not text.isascii()) and _steers(json.loads(text)):
             raise UsageError(f"{path} holds control characters, which no record has: it was not written by cpbench")
-        version = document.get("schema_version") if isinstance(document, dict) else None
-        if isinstance(version, int) and version != SCHEMA_VERSION:
-            age, remedy = (("a newer", "upgrade cpbench to read it") if version > SCHEMA_VERSION else
-                           ("an older", "repeat the run with --force"))
-            raise UsageError(f"{path} was written by {age} cpbench (record schema {version}, this one reads "
-                             f"{SCHEMA_VERSION}); {remedy}")
-        return RunRecord.model_validate(document)
+        return RunRecord.model_validate_json(text)
     except OSError as error:
         raise UsageError(f"{path} cannot be read: {error.strerror or error}") from error
     except ValidationError as error:
-        places = ", ".join(sorted({".".join(map(str, detail["loc"])) or "the document"
-                                   for detail in error.errors(include_url=False)}))
-        raise UsageError(f"{path} is not a run record (wrong or missing: {places}); repeat the run with --force"
-                         ) from error
+        raise UsageError(f"{path} {_invalid(error.errors(include_url=False))}") from error
     except (ValueError, RecursionError) as error:
         raise UsageError(f"{path} is damaged ({error}); repeat the run with --force") from error
+
+
+def _invalid(details: Sequence[Mapping[str, Any]]) -> str:
+    """What is wrong with a record of which pydantic says `details`, and what to do."""
+    version = next((detail["input"] for detail in details if detail["loc"] == ("schema_version",)), None)
+    if isinstance(version, int):
+        age, remedy = (("a newer", "upgrade cpbench to read it") if version > SCHEMA_VERSION else
+                       ("an older", "repeat the run with --force"))
+        return f"was written by {age} cpbench (record schema {version}, this one reads {SCHEMA_VERSION}); {remedy}"
+    if details[0]["type"] == "json_invalid":
+        return f"is damaged ({details[0]['ctx']['error']}); repeat the run with --force"
+    places = ", ".join(sorted({".".join(map(str, detail["loc"])) or "the document" for detail in details}))
+    return f"is not a run record (wrong or missing: {places}); repeat the run with --force"
 
 
 def _steers(value: Any) -> bool:

@@ -1,6 +1,8 @@
 """Adds to a table what its figures rest on: intervals, and every row's difference to a reference row."""
 
-from collections.abc import Sequence
+from collections import deque
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
 from itertools import combinations
 from pathlib import Path
@@ -8,8 +10,8 @@ from pathlib import Path
 import numpy as np
 
 from cpbench.errors import CpbenchError, unknown
-from cpbench.evaluation.metrics import accuracy, hit_rate, ndcg
-from cpbench.report.evidence import Run, aligned
+from cpbench.evaluation.metrics import accuracies, hit_rate, ndcg
+from cpbench.report.evidence import Evidence, aligned
 from cpbench.report.statistics import Comparison, Sample, comparisons, holm, intervals, p_values, per_user
 from cpbench.report.tables import ComparisonTable, Row, without
 from cpbench.report.verify import contradictions
@@ -41,16 +43,13 @@ def with_statistics(tables: Sequence[ComparisonTable], reference: str | None = N
     if reference is not None and not any(reference in (row.model, row.label) for row in rows):
         raise unknown("reference model", reference, {row.model for row in rows})
     found, missing, contradicted = [], list[str](), dict[Path, str]()
-    for table in tables:
-        runs = [run for row in table.rows for run in row.runs]
-        users, ranks, problems = aligned(runs)
+    for table, (users, ranks, problems) in zip(tables, _evidence(tables), strict=True):
         missing += problems
-        wrong = {run.folder: problem for run, own in zip(runs, ranks, strict=True)
-                 if own is not None and (problem := _contradiction(run, own))}
+        by_run = dict(zip((run.folder for row in table.rows for run in row.runs), ranks, strict=True))
+        wrong = {folder: problem for row in table.rows for folder, problem in _contradictions(row, by_run).items()}
         contradicted |= wrong
         left = without(table, wrong) if wrong else table
         if left is not None:
-            by_run = {run.folder: own for run, own in zip(runs, ranks, strict=True)}
             measured = [_stacked([by_run[run.folder] for run in row.runs]) for row in left.rows]
             found.append(_with_statistics(left, users, measured, reference))
     warnings = [f"left out: {problem}; see `cpbench verify {folder}`" for folder, problem in contradicted.items()]
@@ -69,11 +68,23 @@ def _first_of(sentences: Sequence[str]) -> str:
     return sentences[0] + (f" (and {len(sentences) - 1} more)" if len(sentences) > 1 else "")
 
 
-def _contradiction(run: Run, ranks: np.ndarray) -> str:
-    """What the record of `run` says against its ranks; empty where it says nothing against them."""
-    beam = run.record.notes.get("beam")
-    wrong = contradictions(run.record.metrics.test, accuracy(ranks, None if beam is None else int(beam)))
-    return f"{run.folder}: {wrong[0]}" if wrong else ""
+def _evidence(tables: Sequence[ComparisonTable]) -> Iterator[Evidence]:
+    """Of every table; that of the next is read while the caller computes."""
+    with ThreadPoolExecutor(max_workers=1) as reader:
+        coming = deque[Future[Evidence]]()
+        for table in tables:
+            coming.append(reader.submit(aligned, [run for row in table.rows for run in row.runs]))
+            if len(coming) > 1:
+                yield coming.popleft().result()
+        yield from (evidence.result() for evidence in coming)
+
+
+def _contradictions(row: Row, ranks: Mapping[Path, np.ndarray | None]) -> dict[Path, str]:
+    """What the records of `row` say against their `ranks`, by folder; nothing of those that say nothing."""
+    known = {run.folder: own for run in row.runs if (own := ranks[run.folder]) is not None}
+    found = dict(zip(known, accuracies(np.stack(list(known.values())), row.beam), strict=True)) if known else {}
+    return {run.folder: f"{run.folder}: {wrong[0]}" for run in row.runs if run.folder in found
+            and (wrong := contradictions(run.record.metrics.test, found[run.folder]))}
 
 
 def _stacked(ranks: Sequence[np.ndarray | None]) -> np.ndarray | None:
@@ -83,47 +94,61 @@ def _stacked(ranks: Sequence[np.ndarray | None]) -> np.ndarray | None:
 
 
 def _reference(table: ComparisonTable, measured: Sequence[np.ndarray | None], wanted: str | None) -> Row | None:
+    compared = METRICS.keys() & set(table.columns)
     usable = [row for row, ranks in zip(table.rows, measured, strict=True)
-              if ranks is not None and any(name in row.metrics and name in table.columns for name in METRICS)]
+              if ranks is not None and compared & row.metrics.keys()]
     if wanted is None:
         return usable[0] if usable else None
     fitting = [row for row in usable if wanted in (row.model, row.label)]
     return next((row for row in fitting if row.recipe == "tuned"), fitting[0] if fitting else None)
 
 
-def _corrected(pairs: Sequence[tuple[Sample, Sample]]) -> list[float]:
-    """The p-values of `pairs`, corrected as one family.
+def _corrected(samples: Sequence[Sample], pairs: np.ndarray) -> np.ndarray:
+    """The p-values of `pairs` (int [P, 2] of places in `samples`), corrected as one family.
 
     A p that knows no seeds is too small: it counts in the family, but lowers no correction of one that knows them.
     """
-    values = p_values(pairs)
-    known = [one.knows_its_seeds and other.knows_its_seeds for one, other in pairs]
-    sure = holm([value if knows else 1.0 for value, knows in zip(values, known, strict=True)])
-    return [one if knows else other for one, other, knows in zip(sure, holm(values), known, strict=True)]
+    values = p_values(samples, pairs)
+    known = np.array([sample.knows_its_seeds for sample in samples])[pairs].all(axis=1)
+    return np.where(known, holm(np.where(known, values, 1.0)), holm(values))
+
+
+def _samples(table: ComparisonTable, users: np.ndarray, measured: Sequence[np.ndarray | None]
+             ) -> Iterator[tuple[str, dict[int, Sample]]]:
+    """Of every metric that is compared, the samples of the rows that have it, by their place in `table`."""
+    ranked = {place: ranks for place, ranks in enumerate(measured) if ranks is not None}
+    if not ranked:
+        return
+    together = np.concatenate(list(ranked.values()))
+    ends = np.cumsum([len(ranks) for ranks in ranked.values()])
+    for name in (name for name in METRICS if name in table.columns):
+        values = np.split(per_user(METRICS[name](together), users), ends[:-1])
+        yield name, {place: Sample(own, table.rows[place].deterministic)
+                     for place, own in zip(ranked, values, strict=True) if name in table.rows[place].metrics}
 
 
 def _with_statistics(table: ComparisonTable, users: np.ndarray, measured: Sequence[np.ndarray | None],
                      wanted: str | None) -> ComparisonTable:
     """`measured` are the ranks [S, E] of every row, of test events of `users` [E]."""
     rows, reference = list(table.rows), _reference(table, measured, wanted)
-    for name, value in METRICS.items():
-        if name not in table.columns:
+    for name, samples in _samples(table, users, measured):
+        places, own = list(samples), list(samples.values())
+        if not own or own[0].values.shape[1] < 2:  # one user says nothing of others
             continue
-        samples = {place: Sample(per_user(value(ranks), users), rows[place].deterministic)
-                   for place, ranks in enumerate(measured) if ranks is not None and name in rows[place].metrics}
-        if not samples or next(iter(samples.values())).values.shape[1] < 2:  # one user says nothing of others
-            continue
-        for place, interval in zip(samples, intervals(list(samples.values())), strict=True):
+        for place, interval in zip(places, intervals(own), strict=True):
             estimate = replace(rows[place].metrics[name], interval=interval)
             rows[place] = replace(rows[place], metrics={**rows[place].metrics, name: estimate})
-        base = next((place for place in samples if reference and rows[place].label == reference.label), None)
+        base = next((each for each, place in enumerate(places)
+                     if reference and rows[place].label == reference.label), None)
         if base is not None:
-            others = [place for place in samples if place != base]
-            against_base = [(samples[place], samples[base]) for place in others]
+            others = [each for each in range(len(own)) if each != base]
+            against_base = [(each, base) for each in others]
             # the best row was chosen by these very events: any two rows could have been the ones compared
-            rest = combinations([samples[place] for place in others], 2) if wanted is None else ()
-            corrected = _corrected([*against_base, *rest])[:len(others)]
-            for place, found, p_value in zip(others, comparisons(against_base), corrected, strict=True):
+            rest = combinations(others, 2) if wanted is None else ()
+            pairs = np.array([*against_base, *rest], dtype=int).reshape(-1, 2)
+            corrected = _corrected(own, pairs)[:len(others)].tolist()
+            for each, found, p_value in zip(others, comparisons(own, pairs[:len(others)]), corrected, strict=True):
+                place = places[each]
                 rows[place] = replace(rows[place], differences={**rows[place].differences,
                                                                 name: replace(found, p_value=p_value)})
     return replace(table, rows=rows, reference=reference.label if reference else None,

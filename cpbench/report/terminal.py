@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from cpbench.report.caption import footnotes
-from cpbench.report.grid import TextTable, grid
+from cpbench.report.grid import TextCell, TextTable, grid
 from cpbench.report.tables import ComparisonTable
 
 if TYPE_CHECKING:
@@ -112,8 +112,16 @@ def _draw(cells: TextTable, layout: Layout) -> "RenderableType":
             drawn.add_section()
         model, recipe, sees = (cell.text for cell in line.cells[:3])
         names = Text.assemble(model, "\n", (recipe if layout.sees else f"{recipe}\n{sees}", "dim"))
-        shown = [line.cells[place] for place in layout.figures]
         drawn.add_row(names, *([sees] if layout.sees else []), *(
-            Text.assemble((cell.text, "bold" if cell.best else ""),
-                          *((f"\n{detail}", "dim") for detail in cell.details)) for cell in shown))
+            _figure(line.cells[place], width) for place, width in layout.figures.items()))
     return drawn
+
+
+def _figure(cell: TextCell, width: int) -> "RenderableType":
+    """Lines in their final shape: `Text` takes rich longer, which thousands of rows notice."""
+    from rich.segment import Segment, Segments
+    from rich.style import Style
+
+    bold, dim = Style.parse("bold" if cell.best else ""), Style.parse("dim")  # kept by rich
+    return Segments([Segment(cell.text.rjust(width), bold),
+                     *(Segment(detail.rjust(width), dim) for detail in cell.details)], new_lines=True)

@@ -10,6 +10,7 @@ from scipy.sparse import csr_array, eye_array
 
 from cpbench.evaluation.metrics import (
     CUTOFFS,
+    accuracies,
     accuracy,
     by_activity,
     by_popularity,
@@ -54,6 +55,18 @@ def test_accuracy_agrees_with_the_slow_reference(ranks: list[float]) -> None:
         assert found[f"HR@{k}"] == pytest.approx(reference.hit_rate(ranks, k))
         assert found[f"NDCG@{k}"] == pytest.approx(reference.ndcg(ranks, k))
     assert found["MRR"] == pytest.approx(reference.mrr(ranks))
+
+
+@pytest.mark.parametrize("beam", [None, 20])
+def test_many_runs_at_once_are_each_of_them(beam: int | None) -> None:
+    draw = np.random.default_rng(1)
+    ranks = np.where(draw.random((5, 999)) < 0.3, INF, draw.integers(2, 500, (5, 999)) / 2)
+    found = accuracies(ranks, beam)
+    assert found == [accuracy(own, beam) for own in ranks]
+    for own, values in zip(ranks, found, strict=True):
+        expected = {f"{name}@{k}": metric(own, k).mean() for k in CUTOFFS if beam is None or k <= beam
+                    for name, metric in (("HR", hit_rate), ("NDCG", ndcg))}
+        assert values == expected | ({"MRR": reciprocal_rank(own).mean()} if beam is None else {})
 
 
 @given(ranks_strategy)

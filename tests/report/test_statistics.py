@@ -7,7 +7,16 @@ from hypothesis import strategies as st
 from scipy import stats
 from scipy.stats import binomtest
 
-from cpbench.report.statistics import Sample, compare, comparisons, holm, intervals, p_values, per_user
+from cpbench.report.statistics import (
+    RESAMPLES,
+    Sample,
+    compare,
+    comparisons,
+    holm,
+    intervals,
+    p_values,
+    per_user,
+)
 
 
 def draw(seed: int, mean: float, n_seeds: int, n_users: int, between_seeds: float, taste: np.ndarray) -> np.ndarray:
@@ -73,6 +82,18 @@ def test_one_seed_gives_the_same_interval_and_the_company_changes_nothing_but_ch
     assert intervals([Sample(values), Sample(values[:2])])[0] == pytest.approx(alone[0], abs=0.01)
 
 
+def test_the_bootstrap_draws_users_and_seeds_as_written_here():
+    generator = np.random.default_rng(8)
+    hits = (generator.random((3, 60)) < 0.2).astype(float)
+    for values in (hits, hits * generator.random((3, 60))):
+        generator = np.random.default_rng(0)
+        users = [generator.integers(60, size=60) for _ in range(RESAMPLES)]
+        seeds = generator.integers(3, size=(RESAMPLES, 2))
+        means = [values[own][:, drawn].mean() for own, drawn in zip(seeds, users, strict=True)]
+        for _ in range(2):  # the second time with the users drawn before
+            assert intervals([Sample(values)])[0] == pytest.approx(np.quantile(means, [0.025, 0.975]), abs=1e-12)
+
+
 def test_what_is_the_same_does_not_differ():
     values = np.random.default_rng(5).random((2, 30))
     found = compare(Sample(values), Sample(values))
@@ -108,6 +129,10 @@ def test_holm_keeps_the_order_and_never_lowers(values):
     assert (np.diff(np.array(adjusted)[order]) >= 0).all()
 
 
+def all_pairs(n: int) -> np.ndarray:
+    return np.array(list(combinations(range(n), 2)))
+
+
 def test_the_best_of_ten_equal_models_is_rarely_told_from_another():
     alone = pairs = 0
     for trial in range(200):
@@ -115,8 +140,9 @@ def test_the_best_of_ten_equal_models_is_rarely_told_from_another():
         taste = generator.normal(size=100)
         samples = [Sample(taste + generator.normal(size=(1, 100))) for _ in range(10)]
         samples.sort(key=lambda each: -each.mean)
-        alone += min(holm(p_values([(each, samples[0]) for each in samples[1:]]))) < 0.05
-        pairs += min(holm(p_values(list(combinations(samples, 2))))) < 0.05
+        every = all_pairs(10)
+        alone += min(holm(p_values(samples, every[:9]))) < 0.05  # those with the first
+        pairs += min(holm(p_values(samples, every))) < 0.05
     assert pairs / 200 < 0.09 < alone / 200
 
 
@@ -139,12 +165,12 @@ def test_many_pairs_at_once_are_those_by_hand():
     almost = hits.copy()
     almost[0, 0] = 1 - almost[0, 0]
     samples += [Sample(hits), Sample(almost), Sample(hits.copy()), Sample(hits[:1]), Sample(np.zeros((2, 40)))]
-    pairs = list(combinations(samples, 2))
-    means, expected = zip(*(by_hand(*pair) for pair in pairs), strict=True)
-    assert p_values(pairs) == pytest.approx(expected)
-    assert p_values(pairs) == [each.p_value for each in comparisons(pairs)]
-    assert [each.mean for each in comparisons(pairs)] == pytest.approx(means)
-    assert p_values([]) == comparisons([]) == []
+    pairs = all_pairs(len(samples))
+    means, expected = zip(*(by_hand(samples[one], samples[other]) for one, other in pairs), strict=True)
+    assert p_values(samples, pairs) == pytest.approx(expected)
+    assert p_values(samples, pairs).tolist() == [each.p_value for each in comparisons(samples, pairs)]
+    assert [each.mean for each in comparisons(samples, pairs)] == pytest.approx(means)
+    assert len(p_values(samples, pairs[:0])) == len(comparisons(samples, pairs[:0])) == 0
 
 
 def test_degrees_of_freedom_are_those_of_the_mean_squares():
