@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from cpbench.report.figures.bands import bootstrap_of, reaches
 from cpbench.report.figures.labels import distinct, file_name, heading
-from cpbench.report.figures.placement import label_points
+from cpbench.report.figures.placement import label_points, laid_out
 from cpbench.report.figures.style import COLUMN, GREY, Drawn, blank, colour, marker, save, styled, title
 from cpbench.report.tables import ComparisonTable, Row
 
@@ -82,5 +82,6 @@ def plot(table: ComparisonTable, rows: Sequence[Row], labels: Sequence[str]) -> 
     axes.set(xlabel="CC@10: share of the list that obeys", ylabel="HR@10 under the condition")
     title(figure, heading(table))
     axes.margins(0.1)
+    laid_out(figure)
     label_points(axes, points, segments)
     return figure

@@ -5,16 +5,19 @@ from collections.abc import Callable, Sequence
 from itertools import pairwise
 from operator import attrgetter
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
 
 from cpbench.report.figures.bands import bootstrap_of, reaches
 from cpbench.report.figures.labels import distinct, file_name, heading, width_for
-from cpbench.report.figures.placement import Segment, crowded, label_points
+from cpbench.report.figures.placement import Segment, crowded, label_points, laid_out
 from cpbench.report.figures.style import FAINT, Drawn, blank, colour, marker, save, styled, title
 from cpbench.report.tables import PROCESSOR, ComparisonTable, Row
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.container import ErrorbarContainer
     from matplotlib.figure import Figure
 
 METRIC = "NDCG@10"
@@ -76,27 +79,43 @@ def plot(table: ComparisonTable, rows: Sequence[Row], labels: Sequence[str]) -> 
     drawn = []
     for axes, cost in zip(panels, COSTS, strict=True):
         points = _points(rows, cost)
-        drawn.append({place: axes.errorbar(x, y, yerr=reaches(rows[place].metrics[METRIC]), color=colour(place),
-                                           marker=marker(place), linestyle="", elinewidth=0.7)
-                      for place, (x, y) in points.items()})
+        named = list(points) if len(points) <= MOST else _best(points)
+        drawn.append({place: _bars(axes, rows, points, [place], color=colour(place), marker=marker(place))
+                      for place in named})
+        if len(named) < len(points):
+            _crowd(axes, rows, points)
         if points:
             steps = [points[place] for place in _best(points)]
             axes.plot([x for x, _ in steps], [y for _, y in steps], color=FAINT, linewidth=0.9, zorder=0,
                       drawstyle="steps-post")
             _logarithmic(axes, [x for x, _ in points.values()])
         axes.set(xlabel=cost.name, ylabel=METRIC)
-    for axes, cost, marks in zip(panels, COSTS, drawn, strict=True):  # once the axes have their final size
+    laid_out(figure)
+    for axes, cost, marks in zip(panels, COSTS, drawn, strict=True):
         points = _points(rows, cost)
-        if len(points) > MOST or not _labelled(axes, rows, labels, points, list(points)):
+        if not _labelled(axes, rows, labels, points, list(marks)):
             best = _best(points)
-            for place in set(points) - set(best):
-                marks[place].lines[0].set(color=FAINT, marker="o", zorder=1)
-                for part in [*marks[place].lines[1], *marks[place].lines[2]]:
-                    part.set(color=FAINT, zorder=1)
-                for cap in marks[place].lines[1]:
-                    cap.set(markeredgecolor=FAINT)
+            for place in set(marks) - set(best):
+                marks[place].remove()
+            _crowd(axes, rows, points)
             _labelled(axes, rows, labels, points, best)
     return figure
+
+
+def _bars(axes: "Axes", rows: Sequence[Row], points: dict[int, tuple[float, float]], places: Sequence[int],
+          **style: Any) -> "ErrorbarContainer":
+    """The points at `places`, drawn as one."""
+    x, y = zip(*(points[place] for place in places), strict=True)
+    unknown = [[math.nan], [math.nan]]  # no bar
+    reach = [reaches(rows[place].metrics[METRIC]) or unknown for place in places]
+    return axes.errorbar(x, y, yerr=np.concatenate(reach, axis=1), linestyle="", elinewidth=0.7, **style)
+
+
+def _crowd(axes: "Axes", rows: Sequence[Row], points: dict[int, tuple[float, float]]) -> None:
+    """Those behind the front, alike and without names."""
+    behind = sorted(set(points) - set(_best(points)))
+    if behind:
+        _bars(axes, rows, points, behind, color=FAINT, marker="o", zorder=1)
 
 
 def _labelled(axes: "Axes", rows: Sequence[Row], labels: Sequence[str], points: dict[int, tuple[float, float]],

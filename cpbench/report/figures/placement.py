@@ -32,7 +32,8 @@ def label_ends(axes: "Axes", ends: Sequence[Labelled]) -> list["Annotation"]:
     right = max(x for x, *_ in ends)
     texts = [axes.annotate(label, (right, y), xytext=(GAP, 0), textcoords="offset points", va="center",
                            color=ink(colour), fontsize=SMALL, annotation_clip=False) for _, y, label, colour in ends]
-    figure = _laid_out(axes)
+    figure: Any = axes.get_figure(root=True)
+    laid_out(figure)
     point = figure.dpi / 72
     wanted = np.array([axes.transData.transform((right, y))[1] for _, y, *_ in ends]) / point
     heights = np.array([text.get_window_extent().height for text in texts]) / point
@@ -70,7 +71,7 @@ def spread(wanted: np.ndarray, heights: np.ndarray, bottom: float, top: float) -
 
 
 def label_points(axes: "Axes", points: Sequence[Labelled], segments: Sequence[Segment] = ()) -> list["Annotation"]:
-    """Write labels beside points; call it when all else is drawn, and name the lines drawn as `segments`.
+    """Write labels beside points, once all else is drawn and `laid_out`; name the lines drawn as `segments`.
 
     Each goes where, of many places around its point, it covers least: labels, points, lines, the frame. One that ends
     up far from its point is tied to it by a hair.
@@ -81,7 +82,7 @@ def label_points(axes: "Axes", points: Sequence[Labelled], segments: Sequence[Se
              for x, y, label, colour in points]
     for text in texts:
         text.set_in_layout(False)
-    figure = _laid_out(axes)
+    figure: Any = axes.get_figure(root=True)
     point = figure.dpi / 72
     frame = np.array([axes.bbox.x0, axes.bbox.y0, axes.bbox.x1, axes.bbox.y1])
     at = [axes.transData.transform((x, y)) for x, y, *_ in points]
@@ -126,10 +127,9 @@ def _along(axes: "Axes", segment: Segment) -> np.ndarray:
     return np.linspace(begin, end, 30)
 
 
-def _laid_out(axes: "Axes") -> "Figure":
-    figure: Any = axes.get_figure(root=True)
+def laid_out(figure: "Figure") -> None:
+    """Give all axes their final size."""
     figure.draw_without_rendering()
-    return figure
 
 
 def _hair(axes: "Axes", start: tuple[float, float], text: "Annotation", corner: tuple[float, float], gap: float = 0,

@@ -11,7 +11,7 @@ from cpbench.data.protocol import Protocol
 from cpbench.report.figures import conditioning, horizon, intervals, learning_curves, pareto, window
 from cpbench.report.figures.all import draw_all
 from cpbench.report.figures.bands import OVER_SEEDS, hit_intervals, reaches
-from cpbench.report.figures.style import FAINT
+from cpbench.report.figures.style import FAINT, colour
 from cpbench.report.tables import Estimate
 from tests.report.figures.made import run, setting, tables, texts, written
 from tests.report.records import record
@@ -252,14 +252,16 @@ def test_where_names_have_no_room_only_the_front_has_them(tmp_path):
     fit = pareto.plot(table, table.rows, labels).axes[0]
     best = pareto.front([(row.fit_seconds, row.mean("NDCG@10")) for row in table.rows])
     assert {text.get_text() for text in fit.texts if text.get_text()} == {labels[place] for place in best}
-    grey = [line for line in fit.lines if line.get_color() == FAINT and line.get_marker() == "o"]
-    assert len(grey) == len(table.rows) - len(best)
+    (grey,) = (line for line in fit.lines if line.get_color() == FAINT and line.get_marker() == "o")
+    assert len(grey.get_xdata()) == len(table.rows) - len(best)
+    assert {line.get_color() for line in fit.lines} == {FAINT, *map(colour, best)}
 
 
 def test_of_very_many_rows_only_the_front_is_labelled(tmp_path):
     (table,) = tables([run(tmp_path, record(f"m{number}"), 1 + number / 1000) for number in range(pareto.MOST + 1)])
-    _, _, size = pareto.plot(table, table.rows, [row.model for row in table.rows]).axes
+    fit, _, size = pareto.plot(table, table.rows, [row.model for row in table.rows]).axes
     assert [text.get_text() for text in size.texts if text.get_text()] == [table.rows[0].model]
+    assert {at(12.0, row.mean("NDCG@10")) for row in table.rows} <= points(fit)
 
 
 def test_times_of_a_gpu_do_not_stand_beside_those_of_a_processor(tmp_path):
