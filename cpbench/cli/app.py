@@ -6,7 +6,6 @@ import os
 import sys
 
 import typer
-from polars.exceptions import PanicException
 from rich.console import Console
 from rich.markup import escape
 
@@ -90,6 +89,12 @@ def _is_no_text(argument: str) -> bool:
     return CONTROL.search(argument) is not None
 
 
+def _panic() -> type[BaseException]:
+    """What polars raises beside exceptions, if anything has imported it: to import it takes as long as all else."""
+    polars = sys.modules.get("polars.exceptions")
+    return polars.PanicException if polars else Exception
+
+
 def main() -> None:
     """Run the command line. Exit status 0 done, 1 a failed run, 2 bad usage or input, 130 interrupted."""
     if sys.stdout is None:
@@ -117,7 +122,7 @@ def main() -> None:
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         sys.exit(1)
-    except (Exception, PanicException) as error:
+    except (Exception, _panic()) as error:
         if isinstance(error, OSError) and error.errno == errno.ENOSPC and error.filename is None:
             fail(f"standard output cannot be written: {error.strerror}", 1)
         if os.environ.get("CPBENCH_DEBUG"):

@@ -6,12 +6,13 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
 from itertools import combinations
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
 from cpbench.errors import CpbenchError, unknown
 from cpbench.evaluation.metrics import accuracies, hit_rate, ndcg
-from cpbench.report.evidence import Evidence, aligned
+from cpbench.report.evidence import aligned
 from cpbench.report.statistics import Comparison, Sample, comparisons, holm, intervals, p_values, per_user
 from cpbench.report.tables import ComparisonTable, Row, without
 from cpbench.report.verify import contradictions
@@ -43,14 +44,12 @@ def with_statistics(tables: Sequence[ComparisonTable], reference: str | None = N
     if reference is not None and not any(reference in (row.model, row.label) for row in rows):
         raise unknown("reference model", reference, {row.model for row in rows})
     found, missing, contradicted = [], list[str](), dict[Path, str]()
-    for table, (users, ranks, problems) in zip(tables, _evidence(tables), strict=True):
+    for table, (users, ranks, problems, wrong) in zip(tables, _all_evidence(tables), strict=True):
         missing += problems
-        by_run = dict(zip((run.folder for row in table.rows for run in row.runs), ranks, strict=True))
-        wrong = {folder: problem for row in table.rows for folder, problem in _contradictions(row, by_run).items()}
         contradicted |= wrong
         left = without(table, wrong) if wrong else table
         if left is not None:
-            measured = [_stacked([by_run[run.folder] for run in row.runs]) for row in left.rows]
+            measured = [_stacked([ranks[run.folder] for run in row.runs]) for row in left.rows]
             found.append(_with_statistics(left, users, measured, reference))
     warnings = [f"left out: {problem}; see `cpbench verify {folder}`" for folder, problem in contradicted.items()]
     if tables and not found:
@@ -68,15 +67,32 @@ def _first_of(sentences: Sequence[str]) -> str:
     return sentences[0] + (f" (and {len(sentences) - 1} more)" if len(sentences) > 1 else "")
 
 
-def _evidence(tables: Sequence[ComparisonTable]) -> Iterator[Evidence]:
+class TableEvidence(NamedTuple):
+    """`aligned` ranks of a table's runs, by folder, and of which runs they contradict the record."""
+
+    users: np.ndarray
+    ranks: dict[Path, np.ndarray | None]
+    problems: list[str]
+    contradictions: dict[Path, str]
+
+
+def _all_evidence(tables: Sequence[ComparisonTable]) -> Iterator[TableEvidence]:
     """Of every table; that of the next is read while the caller computes."""
     with ThreadPoolExecutor(max_workers=1) as reader:
-        coming = deque[Future[Evidence]]()
+        coming = deque[Future[TableEvidence]]()
         for table in tables:
-            coming.append(reader.submit(aligned, [run for row in table.rows for run in row.runs]))
+            coming.append(reader.submit(_evidence, table))
             if len(coming) > 1:
                 yield coming.popleft().result()
         yield from (evidence.result() for evidence in coming)
+
+
+def _evidence(table: ComparisonTable) -> TableEvidence:
+    runs = [run for row in table.rows for run in row.runs]
+    users, found, problems = aligned(runs)
+    ranks = dict(zip((run.folder for run in runs), found, strict=True))
+    wrong = {folder: problem for row in table.rows for folder, problem in _contradictions(row, ranks).items()}
+    return TableEvidence(users, ranks, problems, wrong)
 
 
 def _contradictions(row: Row, ranks: Mapping[Path, np.ndarray | None]) -> dict[Path, str]:

@@ -51,8 +51,10 @@ class Sample:
         square = float(by_seed.var(ddof=1))
         if n_users < 2:
             return square / n_seeds, square / n_seeds
-        residual = self.values - by_seed[:, None] - self.by_user + self.values.mean()
-        noise = float((residual**2).sum() / ((n_seeds - 1) * (n_users - 1)))
+        residual = self.values - by_seed[:, None]
+        residual -= self.by_user
+        residual += self.values.mean()
+        noise = float(np.square(residual, out=residual).sum() / ((n_seeds - 1) * (n_users - 1)))
         return max(0.0, square - noise / n_users) / n_seeds, square / n_seeds
 
     @property

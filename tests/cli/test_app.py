@@ -4,6 +4,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from polars.exceptions import PanicException
 
 from tests.cli.process import cpbench, environment, own_process
 from tests.cli.refusal import refused
@@ -100,6 +101,21 @@ def test_a_closed_output_is_said(tmp_path):
     assert (done.returncode, done.stderr) == (1, "error: standard output is closed: there is nowhere to print to\n")
 
 
-def test_version(tmp_path):
+@pytest.mark.parametrize("error", [ValueError("what now\nand then"), PanicException("what now")])
+def test_what_nobody_expected_is_one_sentence(tmp_path, monkeypatch, error):
+    def raising(**_):
+        raise error
+
+    monkeypatch.setattr("cpbench.cli.app.app", raising)
+    done = cpbench(tmp_path, "datasets")
+    assert done.returncode == 1 and done.stderr.count("\n") == 1
+    assert done.stderr.startswith("error: ")
+    assert "what now (this is a bug in cpbench; set CPBENCH_DEBUG=1" in done.stderr
+
+
+def test_version_and_what_it_imports(tmp_path):
     done = own_process(tmp_path, "--version")
     assert done.returncode == 0 and done.stdout.startswith("cpbench ")
+    code = "import sys, cpbench.cli.app; print({'numpy', 'polars', 'torch', 'matplotlib'} & set(sys.modules))"
+    loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert loaded.stdout == "set()\n"  # else every --help takes twice as long
