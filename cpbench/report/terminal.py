@@ -2,10 +2,12 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import groupby
+from operator import attrgetter
 from typing import TYPE_CHECKING
 
 from cpbench.report.caption import footnotes
-from cpbench.report.grid import TextCell, TextTable, grid
+from cpbench.report.grid import TextCell, TextRow, TextTable, grid
 from cpbench.report.tables import ComparisonTable
 
 if TYPE_CHECKING:
@@ -39,7 +41,7 @@ def _fit(table: ComparisonTable, console: "Console") -> "RenderableType":
     lines = footnotes(table)
     if layout.dropped:
         lines.append(f"Not shown in this narrow terminal: {', '.join(layout.dropped)}.")
-    return Group(_draw(cells, layout), Text("\n".join(lines) + "\n", style="dim"))
+    return Group(_draw(cells, layout, console), Text("\n".join(lines) + "\n", style="dim"))
 
 
 @dataclass(frozen=True)
@@ -95,7 +97,7 @@ def _heading(cells: TextTable, place: int) -> str:
     return SHORT.get(cells.headings[place], cells.headings[place].replace(DIFFERENCE, "\nminus "))
 
 
-def _draw(cells: TextTable, layout: Layout) -> "RenderableType":
+def _draw(cells: TextTable, layout: Layout, console: "Console") -> "RenderableType":
     from rich import box
     from rich.table import Table
     from rich.text import Text
@@ -107,21 +109,36 @@ def _draw(cells: TextTable, layout: Layout) -> "RenderableType":
         drawn.add_column("sees", width=layout.sees)
     for place, width in layout.figures.items():
         drawn.add_column(Text(_heading(cells, place)), justify="right", no_wrap=True, width=width)
-    for line in cells.lines:
-        if line.is_ceiling:
+    for is_ceiling, lines in groupby(cells.lines, key=attrgetter("is_ceiling")):
+        if is_ceiling:
             drawn.add_section()
-        model, recipe, sees = (cell.text for cell in line.cells[:3])
-        names = Text.assemble(model, "\n", (recipe if layout.sees else f"{recipe}\n{sees}", "dim"))
-        drawn.add_row(names, *([sees] if layout.sees else []), *(
-            _figure(line.cells[place], width) for place, width in layout.figures.items()))
+        drawn.add_row(*_columns(list(lines), layout, console))
     return drawn
 
 
-def _figure(cell: TextCell, width: int) -> "RenderableType":
-    """Lines in their final shape: `Text` takes rich longer, which thousands of rows notice."""
+def _columns(lines: Sequence[TextRow], layout: Layout, console: "Console") -> list["RenderableType"]:
+    """All lines as one row: thousands of them take rich seconds."""
     from rich.segment import Segment, Segments
     from rich.style import Style
+    from rich.text import Text
 
-    bold, dim = Style.parse("bold" if cell.best else ""), Style.parse("dim")  # kept by rich
-    return Segments([Segment(cell.text.rjust(width), bold),
-                     *(Segment(detail.rjust(width), dim) for detail in cell.details)], new_lines=True)
+    bold, dim = Style(bold=True), Style(dim=True)
+
+    def folded(text: Text, width: int) -> list[list[Segment]]:
+        return [list(part.render(console)) for part in text.wrap(console, width, overflow="fold")]
+
+    def figure(cell: TextCell, width: int) -> list[list[Segment]]:
+        return [[Segment(cell.text.rjust(width), bold if cell.best else None)],
+                *([Segment(detail.rjust(width), dim)] for detail in cell.details)]
+
+    columns: list[list[Segment]] = [[] for _ in range(1 + bool(layout.sees) + len(layout.figures))]
+    for line in lines:
+        model, recipe, sees = (cell.text for cell in line.cells[:3])
+        names = Text.assemble(model, "\n", (recipe if layout.sees else f"{recipe}\n{sees}", "dim"))
+        drawn = [folded(names, layout.model), *([folded(Text(sees), layout.sees)] if layout.sees else []),
+                 *(figure(line.cells[place], width) for place, width in layout.figures.items())]
+        height = max(map(len, drawn))
+        for column, own in zip(columns, drawn, strict=True):
+            for part in (*own, *[[]] * (height - len(own))):
+                column += [*part, Segment.line()]
+    return [Segments(column) for column in columns]
