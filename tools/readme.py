@@ -6,6 +6,7 @@
 
 import argparse
 import hashlib
+import re
 import sys
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -16,15 +17,15 @@ from cpbench.report.figures.intervals import draw
 from cpbench.report.grid import grid
 from cpbench.report.markdown import escape, pipe_table
 from cpbench.report.record import FILE_NAME
-from cpbench.report.significance import with_statistics
-from cpbench.report.tables import ComparisonTable, comparison_tables
+from cpbench.report.significance import mark, with_statistics
+from cpbench.report.tables import SORTED_BY, ComparisonTable, comparison_tables
 
 ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "results" / "reference"
 README, TABLES = ROOT / "README.md", ROOT / "docs" / "results.md"
 FIGURE = Path("docs/figures/amazon-beauty.svg")
 BEGIN, END = "<!-- results: made by tools/readme.py -->", "<!-- results end -->"
-DATASET, COLUMNS = "amazon-beauty", ("HR@10", "HR@50", "NDCG@10")
+DATASET, COLUMNS, OURS = "amazon-beauty", ("HR@10", "HR@50", "NDCG@10"), "climber-pilot"
 PREFACE = """# Results
 
 Every table of the records in `results/reference/` whose runs are a recipe as it stands, written by `make readme`: each
@@ -61,9 +62,26 @@ def headline(tables: list[ComparisonTable]) -> str:
 
 
 def page(tables: list[ComparisonTable]) -> str:
-    """docs/results.md: every table."""
-    return "\n".join([PREFACE, *(line for table in tables for line in (
+    """docs/results.md: what there is, and every table."""
+    return "\n".join([PREFACE, *_contents(tables), "", *(line for table in tables for line in (
         f"## {escape(grid(table).title)}", "", pipe_table(table, COLUMNS), *_folded(table)))])
+
+
+def _contents(tables: list[ComparisonTable]) -> list[str]:
+    """A line a table: its best row, and where Climber-Pilot stands."""
+    lines = ["† differs from the best row, ≈ is not told apart from it.", "", f"| Table | best {SORTED_BY} | | Climber-Pilot |", "| --- | --- | ---: | ---: |"]
+    for table in tables:
+        title, best = grid(table).title, table.rows[0]
+        own = next((row for row in table.rows if row.model == OURS), None)
+        stands = f"{own.mean(SORTED_BY):.4f} {mark(own.differences.get(SORTED_BY))}".strip() if own else ""
+        lines.append(f"| [{escape(title)}](#{_anchor(title)}) | {escape(best.label)} | {best.mean(SORTED_BY):.4f} | "
+                     f"{stands} |")
+    return lines
+
+
+def _anchor(heading: str) -> str:
+    """What GitHub calls the place of `heading`."""
+    return re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-")
 
 
 def _first(tables: list[ComparisonTable]) -> ComparisonTable:
