@@ -69,7 +69,8 @@ def page(tables: list[ComparisonTable]) -> str:
 
 def _contents(tables: list[ComparisonTable]) -> list[str]:
     """A line a table: its best row, and where Climber-Pilot stands."""
-    lines = ["† differs from the best row, ≈ is not told apart from it.", "", f"| Table | best {SORTED_BY} | | Climber-Pilot |", "| --- | --- | ---: | ---: |"]
+    lines = ["† differs from the best row, ≈ is not told apart from it.", "",
+             f"| Table | best {SORTED_BY} | | Climber-Pilot |", "| --- | --- | ---: | ---: |"]
     for table in tables:
         title, best = grid(table).title, table.rows[0]
         own = next((row for row in table.rows if row.model == OURS), None)
