@@ -149,9 +149,10 @@ def learned_since(records: Sequence[RunRecord]) -> set[str]:
     learned = set()
     for key in {key for record in records for key in record.config}:
         aware = [record for record in records if key in record.config]
+        if len(aware) == len(records):
+            continue
         values = {json.dumps(record.config[key], sort_keys=True) for record in aware}
-        at_default = all(record.config_sources.get(key) == "default" for record in aware)
-        if len(aware) < len(records) and len(values) == 1 and at_default:
+        if len(values) == 1 and all(record.config_sources.get(key) == "default" for record in aware):
             learned.add(key)
     return learned
 
